@@ -1,0 +1,1 @@
+//! The store of relgraph: digests, blobs, trees, records, materialising, garbage collection.

@@ -1,0 +1,1 @@
+//! The step engine of relgraph: graph, keys, scheduling, sandbox, explanations.

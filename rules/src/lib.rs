@@ -1,0 +1,1 @@
+//! The release rules of relgraph: release.yaml, Mix projects, runtimes, packages, comparison.
