@@ -1,0 +1,3 @@
+import Config
+
+config :sequence, step: 1
