@@ -1,0 +1,300 @@
+#!/bin/sh
+# Starts and controls the release @@NAME@@. Every RELEASE_* variable below can be set from outside or in env.sh.
+set -e
+
+# Follows links to the script itself, whether they are absolute or relative to the link.
+SELF=$0
+while [ -h "$SELF" ]; do
+  LINK=$(readlink "$SELF")
+  case $LINK in
+    /*) SELF=$LINK ;;
+    *) SELF=$(dirname "$SELF")/$LINK ;;
+  esac
+done
+RELEASE_ROOT=$(CDPATH='' cd "$(dirname "$SELF")/.." && pwd -P)
+RELEASE_NAME=${RELEASE_NAME:-@@NAME@@}
+RELEASE_PROG=${RELEASE_PROG:-${0##*/}}
+
+fail () {
+  echo "ERROR: $1" >&2
+  exit 1
+}
+
+# The file ends without a newline, which `read` reports as a failure although it has read the words.
+ERTS_VSN=
+BOOT_VSN=
+if [ -r "$RELEASE_ROOT/releases/start_erl.data" ]; then
+  read -r ERTS_VSN BOOT_VSN < "$RELEASE_ROOT/releases/start_erl.data" || true
+fi
+RELEASE_VSN=${RELEASE_VSN:-$BOOT_VSN}
+[ -n "$RELEASE_VSN" ] || fail "no version to start in $RELEASE_ROOT/releases/start_erl.data"
+REL_VSN_DIR=$RELEASE_ROOT/releases/$RELEASE_VSN
+[ -d "$REL_VSN_DIR" ] || fail "there is no version $RELEASE_VSN of $RELEASE_NAME: $REL_VSN_DIR is missing"
+
+# Other names of the same commands become the usual ones here, because env.sh may look at the command.
+case $1 in
+  foreground) shift; set -- start "$@" ;;
+  console) shift; set -- start_iex "$@" ;;
+  remote_console) shift; set -- remote "$@" ;;
+esac
+RELEASE_COMMAND=$1
+export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_COMMAND
+
+# shellcheck source=/dev/null
+. "$REL_VSN_DIR/env.sh"
+
+COOKIE_FILE=$RELEASE_ROOT/releases/COOKIE
+RELEASE_MODE=${RELEASE_MODE:-embedded}
+RELEASE_NODE=${RELEASE_NODE:-$RELEASE_NAME}
+RELEASE_TMP=${RELEASE_TMP:-$RELEASE_ROOT/tmp}
+RELEASE_VM_ARGS=${RELEASE_VM_ARGS:-$REL_VSN_DIR/vm.args}
+RELEASE_REMOTE_VM_ARGS=${RELEASE_REMOTE_VM_ARGS:-$REL_VSN_DIR/remote.vm.args}
+RELEASE_DISTRIBUTION=${RELEASE_DISTRIBUTION:-sname}
+RELEASE_BOOT_SCRIPT=${RELEASE_BOOT_SCRIPT:-start}
+RELEASE_BOOT_SCRIPT_CLEAN=${RELEASE_BOOT_SCRIPT_CLEAN:-start_clean}
+export RELEASE_MODE RELEASE_NODE RELEASE_TMP RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
+export RELEASE_DISTRIBUTION RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN
+
+usage () {
+  cat << END
+Usage: $RELEASE_PROG COMMAND [ARGS]
+
+Commands that start the system:
+
+    start            Starts the system (also: foreground)
+    start_iex        Starts the system with IEx attached (also: console)
+    daemon           Starts the system as a daemon
+    daemon_iex       Starts the system as a daemon with IEx attached
+
+Commands for the running system:
+
+    attach           Attaches to the console of the daemon (Ctrl+D detaches)
+    remote           Connects to it via a remote shell (also: remote_console)
+    rpc "EXPR"       Executes the given expression on it
+    ping             Prints pong when it can be reached
+    pid              Prints its operating system PID
+    restart          Restarts it without ending the operating system process
+    stop             Stops it
+
+Commands that need no running system:
+
+    eval "EXPR"      Executes the given expression on a new, non-booted system; what follows is System.argv()
+    version          Prints the name and the version to be started
+    describe         Prints what the release is made of and how it would be started
+    help             Prints this text
+END
+}
+
+# Two bytes on purpose: every name that connects to a node stays in its atom table for good.
+rand () {
+  dd if=/dev/urandom bs=2 count=1 2> /dev/null | od -A n -t x1 | tr -d ' \n'
+}
+
+# 32 random bytes in base32.
+random_cookie () {
+  dd if=/dev/urandom bs=32 count=1 2> /dev/null | od -A n -v -t u1 | awk '
+    function put(digit) { text = text substr("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", digit + 1, 1) }
+    {
+      for (i = 1; i <= NF; i++) {
+        value = value * 256 + $i
+        for (bits += 8; bits >= 5; value %= 2 ^ bits) { bits -= 5; put(int(value / 2 ^ bits)) }
+      }
+    }
+    END {
+      if (bits > 0) put(value * 2 ^ (5 - bits))
+      while (length(text) % 8 > 0) text = text "="
+      printf "%s", text
+    }'
+}
+
+# A complete file is linked to the name, so that of several first starts one wins and the others read its cookie.
+make_cookie () {
+  DRAFT=$RELEASE_ROOT/releases/.cookie.$$.$(rand)
+  (umask 077 && set -C && random_cookie > "$DRAFT") 2> /dev/null || return 1
+  if ! ln "$DRAFT" "$COOKIE_FILE" 2> /dev/null && [ ! -e "$COOKIE_FILE" ]; then
+    # File systems without links: the name is still taken by one starter only.
+    (umask 077 && set -C && cat "$DRAFT" > "$COOKIE_FILE") 2> /dev/null || true
+  fi
+  rm -f "$DRAFT"
+  [ -e "$COOKIE_FILE" ]
+}
+
+# Sets RELEASE_COOKIE. With none given and none kept: makes one (`make`), makes one where possible (`optional`), or says
+# that there is nothing to connect with (`existing`: one made now would be wrong).
+need_cookie () {
+  if [ -z "$RELEASE_COOKIE" ]; then
+    if [ ! -e "$COOKIE_FILE" ]; then
+      [ "$1" != existing ] || fail "there is no cookie to reach $RELEASE_NODE with: $COOKIE_FILE is made when the system \
+is first started. If it was started with RELEASE_COOKIE, set RELEASE_COOKIE to the same value"
+      if ! make_cookie; then
+        [ "$1" != optional ] || return 0
+        fail "could not make $COOKIE_FILE. Set RELEASE_COOKIE, or make the folder writable for the first start"
+      fi
+    fi
+    [ -r "$COOKIE_FILE" ] || fail "could not read $COOKIE_FILE. Run as its owner, or set RELEASE_COOKIE"
+    # Empty for a moment only, where another starter has just taken the name without a link.
+    [ -s "$COOKIE_FILE" ] || sleep 1
+    RELEASE_COOKIE=$(cat "$COOKIE_FILE")
+    [ -n "$RELEASE_COOKIE" ] || fail "$COOKIE_FILE is empty. Remove it so that it is made again, or set RELEASE_COOKIE"
+  fi
+  export RELEASE_COOKIE
+}
+
+check_distribution () {
+  case $RELEASE_DISTRIBUTION in
+    name | sname | none) ;;
+    *) fail "Expected RELEASE_DISTRIBUTION to be sname, name, or none, got: $RELEASE_DISTRIBUTION" ;;
+  esac
+}
+
+# A configuration that providers write to is copied first; it will hold secrets, hence the mode.
+need_sys_config () {
+  DEFAULT_SYS_CONFIG=${RELEASE_SYS_CONFIG:-$REL_VSN_DIR/sys}
+  RELEASE_SYS_CONFIG=$DEFAULT_SYS_CONFIG
+  if grep -q "RUNTIME_CONFIG=true" "$DEFAULT_SYS_CONFIG.config"; then
+    RELEASE_SYS_CONFIG=$RELEASE_TMP/$RELEASE_NAME-$RELEASE_VSN-$(date +%Y%m%d%H%M%S)-$(rand).runtime
+    mkdir -p "$RELEASE_TMP" 2> /dev/null || true
+    if ! (umask 077 && cat "$DEFAULT_SYS_CONFIG.config" > "$RELEASE_SYS_CONFIG.config") 2> /dev/null; then
+      fail "Cannot start release because it could not write $RELEASE_SYS_CONFIG.config. \
+Set RELEASE_TMP to a folder that can be written to"
+    fi
+  fi
+  export RELEASE_SYS_CONFIG
+}
+
+start () {
+  PROGRAM=$1
+  shift
+  check_distribution
+  need_sys_config
+  if [ "$RELEASE_DISTRIBUTION" = none ]; then need_cookie optional; else need_cookie make; fi
+
+  # Built from the end to the front; what comes later on a command line of the VM wins.
+  set -- --erl "@@MODE@@ $RELEASE_MODE" \
+    --erl-config "$RELEASE_SYS_CONFIG" \
+    --boot "$REL_VSN_DIR/$RELEASE_BOOT_SCRIPT" \
+    --boot-var RELEASE_LIB "$RELEASE_ROOT/lib" \
+    --vm-args "$RELEASE_VM_ARGS" "$@"
+  if [ "$RELEASE_DISTRIBUTION" != none ]; then set -- "--$RELEASE_DISTRIBUTION" "$RELEASE_NODE" "$@"; fi
+  if [ -n "$RELEASE_COOKIE" ]; then set -- --cookie "$RELEASE_COOKIE" "$@"; fi
+  exec "$REL_VSN_DIR/$PROGRAM" "$@"
+}
+
+start_daemon () {
+  mkdir -p "$RELEASE_TMP/pipe" "$RELEASE_TMP/log" 2> /dev/null ||
+    fail "Cannot start the daemon because it could not write $RELEASE_TMP. \
+Set RELEASE_TMP to a folder that can be written to"
+  start "$@" --pipe-to "$RELEASE_TMP/pipe" "$RELEASE_TMP/log"
+}
+
+need_connection () {
+  check_distribution
+  [ "$RELEASE_DISTRIBUTION" != none ] || fail "RELEASE_DISTRIBUTION is none: the running system cannot be reached"
+  need_cookie existing
+}
+
+# Becomes elixir or iex ($1) as a hidden node whose name starts with $2.
+connect () {
+  need_connection
+  PROGRAM=$1
+  PREFIX=$2
+  shift 2
+  exec "$REL_VSN_DIR/$PROGRAM" \
+    --hidden --cookie "$RELEASE_COOKIE" \
+    "--$RELEASE_DISTRIBUTION" "$PREFIX-$(rand)-$RELEASE_NODE" \
+    --boot "$REL_VSN_DIR/$RELEASE_BOOT_SCRIPT_CLEAN" \
+    --boot-var RELEASE_LIB "$RELEASE_ROOT/lib" \
+    --vm-args "$RELEASE_REMOTE_VM_ARGS" "$@"
+}
+
+rpc () {
+  connect elixir rpc --rpc-eval "$RELEASE_NODE" "$1"
+}
+
+# For the commands whose expression is ours: once it is sent, what can go wrong is the connection.
+control () {
+  need_connection
+  STATUS=0
+  (rpc "$1") || STATUS=$?
+  [ "$STATUS" = 0 ] || echo "ERROR: $RELEASE_COMMAND failed: is $RELEASE_NODE running, and with this cookie?" >&2
+  exit "$STATUS"
+}
+
+ping () {
+  need_connection
+  [ "$(rpc "IO.puts(:pong)" 2> /dev/null)" = pong ] ||
+    fail "$RELEASE_NODE does not answer: it is not running, or its cookie or its name is another"
+  echo pong
+}
+
+attach () {
+  PIPE=$RELEASE_TMP/pipe
+  [ -p "$PIPE/erlang.pipe.1.w" ] || fail "no daemon of $RELEASE_NAME was started here: there is no pipe in $PIPE"
+  if [ -x "$RELEASE_ROOT/erts-$ERTS_VSN/bin/to_erl" ]; then
+    exec "$RELEASE_ROOT/erts-$ERTS_VSN/bin/to_erl" "$PIPE/"
+  fi
+  exec to_erl "$PIPE/"
+}
+
+describe () {
+  REL_FILE=$REL_VSN_DIR/@@NAME@@.rel
+  [ -r "$REL_FILE" ] || fail "could not read $REL_FILE"
+  ERTS=$(grep -v '^%%' "$REL_FILE" | tr -d ' \n\t' | sed 's/.*{erts,"\([^"]*\)"}.*/\1/')
+  if [ -d "$RELEASE_ROOT/erts-$ERTS" ]; then ERTS_FROM="included"; else ERTS_FROM="from PATH"; fi
+  if [ -n "$RELEASE_COOKIE" ]; then
+    COOKIE="given by RELEASE_COOKIE"
+  elif [ -e "$COOKIE_FILE" ]; then
+    COOKIE="in releases/COOKIE"
+  else
+    COOKIE="none yet, made at the first start"
+  fi
+  cat << END
+name:         $RELEASE_NAME
+version:      $RELEASE_VSN
+root:         $RELEASE_ROOT
+erts:         $ERTS ($ERTS_FROM)
+node:         $RELEASE_NODE ($RELEASE_DISTRIBUTION)
+cookie:       $COOKIE
+applications:
+END
+  # {Name,"Version"}, {Name,"Version",Mode} or {Name,"Version",Mode,Included}, after the ERTS tuple.
+  grep -v '^%%' "$REL_FILE" | tr -d ' \n\t' | sed 's/.*{erts,"[^"]*"},//' | tr '{' '\n' |
+    sed -n "s/^'*\([^',\"]*\)'*,\"\([^\"]*\)\"\(,\([a-z]*\)\)\{0,1\}.*/\1 \2 \4/p" |
+    awk '{ printf "    %-24s %-12s %s\n", $1, $2, ($3 == "" ? "permanent" : $3) }'
+}
+
+case $1 in
+  start) start elixir --no-halt ;;
+  start_iex) start iex ;;
+  daemon) start_daemon elixir --no-halt ;;
+  daemon_iex) start_daemon iex ;;
+  eval)
+    [ -n "$2" ] || fail "EVAL expects an expression as argument"
+    EXPR=$2
+    shift 2
+    need_sys_config
+    need_cookie optional
+    set -- --erl-config "$RELEASE_SYS_CONFIG" \
+      --boot "$REL_VSN_DIR/$RELEASE_BOOT_SCRIPT_CLEAN" \
+      --boot-var RELEASE_LIB "$RELEASE_ROOT/lib" \
+      --vm-args "$RELEASE_VM_ARGS" --eval "$EXPR" -- "$@"
+    if [ -n "$RELEASE_COOKIE" ]; then set -- --cookie "$RELEASE_COOKIE" "$@"; fi
+    exec "$REL_VSN_DIR/elixir" "$@"
+    ;;
+  rpc)
+    [ -n "$2" ] || fail "RPC expects an expression as argument"
+    rpc "$2"
+    ;;
+  remote) connect iex rem --remsh "$RELEASE_NODE" ;;
+  restart | stop) control "System.$1()" ;;
+  pid) control "IO.puts System.pid()" ;;
+  ping) ping ;;
+  attach) attach ;;
+  version) echo "$RELEASE_NAME $RELEASE_VSN" ;;
+  describe) describe ;;
+  help | -h | --help) usage ;;
+  *)
+    usage >&2
+    [ -z "$1" ] || fail "Unknown command $1"
+    ;;
+esac
