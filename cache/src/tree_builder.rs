@@ -1,0 +1,313 @@
+//! Building a tree by paths: [`TreeBuilder`].
+//!
+//! What is grafted is not opened until the end, and then only where something else is in the same place: grafting thirty
+//! applications into a release reads no directory of theirs.
+
+use std::collections::BTreeMap;
+
+use crate::tree::{check_name, check_target};
+use crate::{Digest, Directory, Node, Result, Store, TreeError};
+
+/// A tree in the making. Later entries replace earlier ones of the same path, folders are merged; a file where a folder is
+/// (or the other way round) is a [`TreeError::Conflict`], unless it is put there by [`TreeBuilder::replace`].
+#[derive(Debug, Clone, Default)]
+pub struct TreeBuilder {
+    root: Layers,
+}
+
+/// The layers of one directory, later ones on top.
+#[derive(Debug, Clone, Default)]
+struct Layers(Vec<Layer>);
+
+#[derive(Debug, Clone)]
+enum Layer {
+    /// A directory in the store, not opened.
+    Stored(Digest),
+    /// Entries given one by one.
+    Explicit(BTreeMap<String, Entry>),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    /// Whether what the layers below have under this name is covered.
+    opaque: bool,
+    content: Option<Content>,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Leaf(Node),
+    Directory(Layers),
+}
+
+impl TreeBuilder {
+    /// An empty tree.
+    pub fn new() -> TreeBuilder {
+        TreeBuilder::default()
+    }
+
+    /// Starts from a tree in the store.
+    pub fn from_tree(store: &Store, tree: &Digest) -> Result<TreeBuilder> {
+        store.directory(tree)?;
+        let mut builder = TreeBuilder::new();
+        builder.root.stored(*tree);
+        Ok(builder)
+    }
+
+    /// Puts a file at a path.
+    pub fn file(&mut self, path: &str, digest: Digest, executable: bool) -> Result<(), TreeError> {
+        self.leaf(path, Node::File { digest, executable })
+    }
+
+    /// Puts a symlink at a path.
+    pub fn symlink(&mut self, path: &str, target: &str) -> Result<(), TreeError> {
+        check_target(path, target)?;
+        self.leaf(path, Node::Symlink { target: target.to_owned() })
+    }
+
+    /// Makes sure that there is a directory at a path; the empty path is the root.
+    pub fn directory(&mut self, path: &str) -> Result<(), TreeError> {
+        self.layers(path, |_| ())
+    }
+
+    /// Puts a whole stored tree at a path, over what is there; the empty path is the root.
+    pub fn graft(&mut self, path: &str, tree: Digest) -> Result<(), TreeError> {
+        self.layers(path, |layers| layers.stored(tree))
+    }
+
+    /// Puts a node at a path in the place of whatever is there, file or folder.
+    pub fn replace(&mut self, path: &str, node: Node) -> Result<(), TreeError> {
+        self.remove(path)?;
+        match node {
+            Node::Directory { digest } => self.graft(path, digest),
+            Node::Symlink { target } => self.symlink(path, &target),
+            Node::File { digest, executable } => self.file(path, digest, executable),
+        }
+    }
+
+    /// Takes away what is at a path, if anything is.
+    pub fn remove(&mut self, path: &str) -> Result<(), TreeError> {
+        if path.is_empty() {
+            self.root = Layers::default();
+            return Ok(());
+        }
+        let names = split(path)?;
+        // A folder that only the removal would make must not appear: a covering entry on the way stays without content.
+        self.root.remove(&names);
+        Ok(())
+    }
+
+    /// Writes the directories into the store; the digest of the root.
+    pub fn finish(&self, store: &Store) -> Result<Digest> {
+        let mut encoded = Vec::new();
+        let layers: Vec<View<'_>> = self.root.views();
+        let root = merge(store, &layers, "", &mut encoded)?;
+        store.put_encoded(&encoded)?;
+        Ok(root)
+    }
+
+    fn leaf(&mut self, path: &str, node: Node) -> Result<(), TreeError> {
+        let mut names = split(path)?;
+        let Some(name) = names.pop() else { return Err(TreeError::Name { name: path.to_owned() }) };
+        let folder = self.root.descend(&names, path)?;
+        let entry = folder.explicit().entry(name.to_owned()).or_default();
+        if matches!(entry.content, Some(Content::Directory(_))) {
+            return Err(TreeError::Conflict { path: path.to_owned() });
+        }
+        entry.content = Some(Content::Leaf(node));
+        Ok(())
+    }
+
+    fn layers(&mut self, path: &str, work: impl FnOnce(&mut Layers)) -> Result<(), TreeError> {
+        let names = if path.is_empty() { Vec::new() } else { split(path)? };
+        work(self.root.descend(&names, path)?);
+        Ok(())
+    }
+}
+
+fn split(path: &str) -> Result<Vec<&str>, TreeError> {
+    let names: Vec<&str> = path.split('/').collect();
+    names
+        .iter()
+        .try_for_each(|name| check_name(name))
+        .map_err(|_| TreeError::Name { name: path.to_owned() })?;
+    Ok(names)
+}
+
+impl Layers {
+    fn stored(&mut self, tree: Digest) {
+        if !matches!(self.0.last(), Some(Layer::Stored(last)) if *last == tree) {
+            self.0.push(Layer::Stored(tree));
+        }
+    }
+
+    /// The top layer, as one that takes entries.
+    fn explicit(&mut self) -> &mut BTreeMap<String, Entry> {
+        if !matches!(self.0.last(), Some(Layer::Explicit(_))) {
+            self.0.push(Layer::Explicit(BTreeMap::new()));
+        }
+        match self.0.last_mut() {
+            Some(Layer::Explicit(entries)) => entries,
+            _ => unreachable!("an explicit layer was just made sure of"),
+        }
+    }
+
+    fn descend(&mut self, names: &[&str], path: &str) -> Result<&mut Layers, TreeError> {
+        let mut at = self;
+        for name in names {
+            let entry = at.explicit().entry((*name).to_owned()).or_default();
+            at = match entry.content.get_or_insert_with(|| Content::Directory(Layers::default())) {
+                Content::Directory(layers) => layers,
+                Content::Leaf(_) => return Err(TreeError::Conflict { path: path.to_owned() }),
+            };
+        }
+        Ok(at)
+    }
+
+    fn remove(&mut self, names: &[&str]) {
+        let Some((first, rest)) = names.split_first() else { return };
+        if rest.is_empty() {
+            self.explicit().insert((*first).to_owned(), Entry { opaque: true, content: None });
+            return;
+        }
+        let entry = self.explicit().entry((*first).to_owned()).or_default();
+        match &mut entry.content {
+            Some(Content::Directory(layers)) => layers.remove(rest),
+            Some(Content::Leaf(_)) => {}
+            None if entry.opaque => {}
+            None => {
+                let mut layers = Layers::default();
+                layers.remove(rest);
+                entry.content = Some(Content::Directory(layers));
+            }
+        }
+    }
+
+    /// Whether nothing here makes an entry: only coverings.
+    fn only_removes(&self) -> bool {
+        !self.0.is_empty()
+            && self.0.iter().all(|layer| match layer {
+                Layer::Stored(_) => false,
+                Layer::Explicit(entries) => entries.values().all(|entry| match &entry.content {
+                    None => true,
+                    Some(Content::Leaf(_)) => false,
+                    Some(Content::Directory(below)) => below.only_removes(),
+                }),
+            })
+    }
+
+    fn views(&self) -> Vec<View<'_>> {
+        self.0
+            .iter()
+            .map(|layer| match layer {
+                Layer::Stored(digest) => View::Stored(*digest),
+                Layer::Explicit(entries) => View::Explicit(entries),
+            })
+            .collect()
+    }
+}
+
+/// A layer as merging sees it.
+#[derive(Clone, Copy)]
+enum View<'a> {
+    Stored(Digest),
+    Explicit(&'a BTreeMap<String, Entry>),
+}
+
+/// What the layers so far say about one name.
+enum Merged<'a> {
+    Leaf(Node),
+    Directory(Vec<View<'a>>),
+}
+
+fn merge(
+    store: &Store,
+    layers: &[View<'_>],
+    prefix: &str,
+    encoded: &mut Vec<(Digest, Vec<u8>)>,
+) -> Result<Digest> {
+    if let [View::Stored(digest)] = layers {
+        return Ok(*digest);
+    }
+    let mut names: BTreeMap<String, Merged<'_>> = BTreeMap::new();
+    for layer in layers {
+        match layer {
+            View::Stored(digest) => {
+                for (name, node) in &store.directory(digest)?.entries {
+                    add(&mut names, name, stored_views(node), prefix)?;
+                }
+            }
+            View::Explicit(entries) => {
+                for (name, entry) in *entries {
+                    if entry.opaque {
+                        names.remove(name);
+                    }
+                    match &entry.content {
+                        None => {}
+                        Some(Content::Leaf(node)) => {
+                            add(&mut names, name, Merged::Leaf(node.clone()), prefix)?
+                        }
+                        Some(Content::Directory(below)) => {
+                            // Removing below a folder that is not there makes no folder, and below a file does nothing.
+                            let here = matches!(names.get(name), Some(Merged::Directory(_)));
+                            if here || !below.only_removes() {
+                                add(&mut names, name, Merged::Directory(below.views()), prefix)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let mut directory = Directory::default();
+    for (name, merged) in names {
+        let node = match merged {
+            Merged::Leaf(node) => node,
+            Merged::Directory(layers) => {
+                let digest = merge(store, &layers, &join(prefix, &name), encoded)?;
+                Node::Directory { digest }
+            }
+        };
+        directory.entries.insert(name, node);
+    }
+    let bytes = directory.encode();
+    let digest = Digest::of(&bytes);
+    encoded.push((digest, bytes));
+    Ok(digest)
+}
+
+fn stored_views<'a>(node: &Node) -> Merged<'a> {
+    match node {
+        Node::Directory { digest } => Merged::Directory(vec![View::Stored(*digest)]),
+        leaf => Merged::Leaf(leaf.clone()),
+    }
+}
+
+fn add<'a>(
+    names: &mut BTreeMap<String, Merged<'a>>,
+    name: &str,
+    next: Merged<'a>,
+    prefix: &str,
+) -> Result<(), TreeError> {
+    match (names.get_mut(name), next) {
+        (None, next) => {
+            names.insert(name.to_owned(), next);
+        }
+        (Some(Merged::Leaf(held)), Merged::Leaf(node)) => *held = node,
+        (Some(Merged::Directory(held)), Merged::Directory(layers)) => {
+            for layer in layers {
+                let again = matches!((held.last(), layer),
+                    (Some(View::Stored(a)), View::Stored(b)) if *a == b);
+                if !again {
+                    held.push(layer);
+                }
+            }
+        }
+        _ => return Err(TreeError::Conflict { path: join(prefix, name) }),
+    }
+    Ok(())
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
+}
