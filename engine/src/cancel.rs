@@ -1,7 +1,7 @@
 //! One flag that stops a build: set from anywhere, seen by the scheduler and by everything that waits for a child.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Cheap to clone; all clones are one flag.
 #[derive(Debug, Clone, Default)]

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use relgraph_cache::codec::{CodecError, Reader, Writer};
 use relgraph_cache::{Answer, Digest, Probe};
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::error::EngineError;
-use crate::files;
+use crate::files::write_atomically;
 use crate::key::KeyParts;
 use crate::outcome::Outcome;
-use crate::result::{read_probes, write_probes};
+use crate::result::{read_map, read_probes, write_probes};
 
-const MAGIC: &[u8] = b"relgraph checkout 1\n";
+const MAGIC: &str = "relgraph checkout 1";
 
 /// One step as the last build left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,54 +41,46 @@ pub struct Checkout {
 impl Checkout {
     /// Reads the file at `path`. No file, or any doubt about it, is an empty checkout: everything is looked up anew.
     pub fn load(path: &Path) -> Checkout {
-        files::read_checked(path).and_then(|bytes| Self::decode(&bytes).ok()).unwrap_or_default()
+        std::fs::read(path).ok().and_then(|bytes| Self::decode(&bytes).ok()).unwrap_or_default()
     }
 
     /// Writes the file at `path` at once, or leaves it as it was.
     pub fn save(&self, path: &Path) -> Result<(), EngineError> {
-        files::write_checked(path, self.encode())
+        write_atomically(path, &self.encode())
     }
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_magic(MAGIC);
-        writer.len(self.steps.len());
+        let mut out = Writer::new(MAGIC);
+        out.u64(self.steps.len() as u64);
         for (name, step) in &self.steps {
-            writer.text(name);
-            step.parts.write(&mut writer);
-            writer.text(&step.result_key);
-            write_probes(&mut writer, &step.probes);
-            writer.len(step.outputs.len());
+            out.str(name);
+            step.parts.write(&mut out);
+            out.str(&step.result_key);
+            write_probes(&mut out, &step.probes);
+            out.u64(step.outputs.len() as u64);
             for (output, digest) in &step.outputs {
-                writer.text(output);
-                writer.digest(digest);
+                out.str(output).digest(digest);
             }
-            writer.u64(step.duration_ms);
-            writer.u8(step.outcome.tag());
+            out.u64(step.duration_ms).u8(step.outcome.tag());
         }
-        writer.finish()
+        out.finish_checked()
     }
 
     /// Reads what `encode` wrote, and nothing else.
-    pub fn decode(bytes: &[u8]) -> Result<Checkout, DecodeError> {
-        let mut reader = Reader::new("checkout", bytes);
-        reader.magic(MAGIC)?;
-        let mut steps = BTreeMap::new();
-        for _ in 0..reader.len()? {
-            let name = reader.text()?;
-            let parts = KeyParts::read(&mut reader)?;
-            let result_key = reader.text()?;
-            let probes = read_probes(&mut reader)?;
-            let mut outputs = BTreeMap::new();
-            for _ in 0..reader.len()? {
-                outputs.insert(reader.text()?, reader.digest()?);
-            }
-            let duration_ms = reader.u64()?;
-            let outcome =
-                Outcome::from_tag(reader.u8()?).ok_or_else(|| reader.error("unknown outcome"))?;
-            steps.insert(name, StepRecord { parts, result_key, probes, outputs, duration_ms, outcome });
-        }
-        reader.end()?;
+    pub fn decode(bytes: &[u8]) -> Result<Checkout, CodecError> {
+        let mut reader = Reader::new_checked(bytes, MAGIC)?;
+        let steps = read_map(&mut reader, |reader| {
+            Ok(StepRecord {
+                parts: KeyParts::read(reader)?,
+                result_key: reader.str()?.to_owned(),
+                probes: read_probes(reader)?,
+                outputs: read_map(reader, |r| r.digest())?,
+                duration_ms: reader.u64()?,
+                outcome: Outcome::from_tag(reader.u8()?).ok_or_else(|| reader.invalid("an outcome"))?,
+            })
+        })?;
+        reader.finish()?;
         Ok(Checkout { steps })
     }
 }

@@ -1,19 +1,25 @@
 //! The engine: what a build has at hand, and what it has found out so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use relgraph_cache::Store;
 
+use crate::action::StepContext;
 use crate::cancel::Cancel;
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, StepRecord};
 use crate::error::EngineError;
+use crate::execute::Needs;
 use crate::graph::Graph;
 use crate::observe::{Observer, RunReport, StepReport};
-use crate::outcome::Reason;
-use crate::sandbox::Sandboxer;
+use crate::plan::{PlannedStep, plan};
+use crate::result::StepResult;
+use crate::sandbox::{Sandboxer, Stream};
+use crate::schedule::schedule;
 
-/// Runs graphs of steps. One engine is one build: results of an earlier graph are there for a later one.
+/// Runs graphs of steps. One engine is one build: what an earlier graph made is there for a later one, where a step of
+/// the same name is taken to be the same step.
 pub struct Engine {
     /// Where results are looked up and kept.
     pub store: Store,
@@ -31,34 +37,14 @@ pub struct Engine {
     pub previous: Checkout,
     /// Stops the build.
     pub cancel: Cancel,
-    #[allow(dead_code)]
-    session: Mutex<BTreeMap<String, StepReport>>,
+    session: Mutex<Session>,
 }
 
-/// What a build would do with a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Planned {
-    /// Nothing: fresh here.
-    Fresh,
-    /// Take the known result.
-    Hit(Option<Reason>),
-    /// Run it.
-    Run(Reason),
-    /// Not known until the steps that it needs have run.
-    MayRun,
-    /// It could not even say what goes into its key.
-    Fails(String),
-}
-
-/// A step and what a build would do with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedStep {
-    /// Its name.
-    pub name: String,
-    /// What would happen.
-    pub planned: Planned,
-    /// How long it took when it last ran.
-    pub expected_ms: Option<u64>,
+/// What this build has done so far.
+#[derive(Default)]
+struct Session {
+    report: RunReport,
+    records: BTreeMap<String, StepRecord>,
 }
 
 impl Engine {
@@ -77,25 +63,90 @@ impl Engine {
         }
     }
 
-    /// Brings the targets and everything below them up to date; all steps when no target is given.
+    /// Brings the targets and everything below them up to date; all steps when no target is given. The report speaks of
+    /// these steps; what the build did in all is in [`Engine::report`].
     pub fn run(
         &self,
         graph: &Graph,
         targets: Option<&[String]>,
         observer: &dyn Observer,
     ) -> Result<RunReport, EngineError> {
-        let _ = (graph, targets, observer);
-        Ok(RunReport::default())
+        let began = Instant::now();
+        let selected = graph.selection(targets)?;
+        let names: Vec<&str> =
+            graph.order().zip(&selected).filter(|(_, s)| **s).map(|(step, _)| step.name.as_str()).collect();
+        let mut report = RunReport::default();
+        for name in &names {
+            let known = self.session().report.steps.get(*name).filter(|s| s.result.is_some()).cloned();
+            report.steps.extend(known.map(|step| ((*name).to_owned(), step)));
+        }
+        observer.planned(names.len() - report.steps.len());
+        let known: BTreeMap<String, Arc<StepResult>> =
+            report.steps.values().filter_map(|s| Some((s.name.clone(), s.result.clone()?))).collect();
+        schedule(
+            self,
+            graph,
+            &selected,
+            |name| known.get(name).cloned(),
+            observer,
+            |done| {
+                let name = done.report.name.clone();
+                if let Some(record) = done.record {
+                    self.session().records.insert(name.clone(), record);
+                }
+                report.steps.insert(name, done.report);
+            },
+        )?;
+        report.duration = began.elapsed();
+        report.cancelled = self.cancel.is_cancelled();
+        self.session().report.merge(report.clone());
+        Ok(report)
     }
 
     /// What `run` would do, running nothing.
     pub fn plan(&self, graph: &Graph, targets: Option<&[String]>) -> Result<Vec<PlannedStep>, EngineError> {
-        let _ = (graph, targets);
-        Ok(Vec::new())
+        plan(self, graph, targets)
     }
 
-    /// What this build was made of so far, over what the last one was made of.
-    pub fn checkout(&self) -> Checkout {
-        self.previous.clone()
+    /// What this build has done so far, over all its graphs.
+    pub fn report(&self) -> RunReport {
+        self.session().report.clone()
+    }
+
+    /// What the next build of this checkout should know: what this one did, and what earlier ones did with steps that it
+    /// did not reach. Given the whole graph, steps that are neither in it nor part of this build are forgotten.
+    pub fn checkout(&self, whole: Option<&Graph>) -> Checkout {
+        let mut steps = self.previous.steps.clone();
+        if let Some(graph) = whole {
+            steps.retain(|name, _| graph.step(name).is_some());
+        }
+        steps.extend(self.session().records.clone());
+        Checkout { steps }
+    }
+
+    /// What an action gets to see.
+    pub(crate) fn context<'a>(
+        &'a self,
+        step: &'a str,
+        needs: Needs,
+        output: &'a (dyn Fn(Stream, &str) + Sync),
+    ) -> StepContext<'a> {
+        StepContext {
+            store: &self.store,
+            sandbox: &self.sandboxer,
+            env: &self.env,
+            needs,
+            step,
+            cancel: &self.cancel,
+            output,
+        }
+    }
+
+    pub(crate) fn session_result(&self, step: &str) -> Option<Arc<StepResult>> {
+        self.session().report.steps.get(step).and_then(|s: &StepReport| s.result.clone())
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

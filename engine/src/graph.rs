@@ -178,7 +178,13 @@ impl Graph {
 
     /// The targets and everything below them, by name; all steps when no target is given.
     pub fn below(&self, targets: Option<&[String]>) -> Result<Vec<&Step>, GraphError> {
-        Ok(self.selection(targets)?.iter().enumerate().filter(|(_, s)| **s).map(|(id, _)| &self.steps[id]).collect())
+        Ok(self
+            .selection(targets)?
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| **s)
+            .map(|(id, _)| &self.steps[id])
+            .collect())
     }
 
     pub(crate) fn selection(&self, targets: Option<&[String]>) -> Result<Vec<bool>, GraphError> {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use relgraph_cache::Digest;
+use relgraph_cache::codec::{CodecError, Reader, Writer};
 
-use crate::codec::{DecodeError, Reader, Writer};
-
-const MAGIC: &[u8] = b"relgraph parts 1\n";
+const MAGIC: &str = "relgraph parts 1";
 pub(crate) const KEY_DOMAIN: &str = "relgraph action v1";
 
 /// The hash of an action's parts: two actions with one key may share a result.
@@ -160,62 +159,52 @@ impl KeyParts {
 
     /// The canonical bytes: what the key is the hash of, and what is stored beside a result.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_magic(MAGIC);
+        let mut writer = Writer::new(MAGIC);
         self.write(&mut writer);
         writer.finish()
     }
 
     /// Reads what `encode` wrote, and nothing else.
-    pub fn decode(bytes: &[u8]) -> Result<KeyParts, DecodeError> {
-        let mut reader = Reader::new("key parts", bytes);
-        reader.magic(MAGIC)?;
+    pub fn decode(bytes: &[u8]) -> Result<KeyParts, CodecError> {
+        let mut reader = Reader::new(bytes, MAGIC)?;
         let parts = Self::read(&mut reader)?;
-        reader.end()?;
+        reader.finish()?;
         Ok(parts)
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.len(self.parts.len());
+        writer.u64(self.parts.len() as u64);
         for (name, value) in &self.parts {
-            writer.text(name);
+            writer.str(name);
             match value {
-                PartValue::Text(text) => {
-                    writer.u8(0);
-                    writer.text(text);
-                }
-                PartValue::Number(number) => {
-                    writer.u8(1);
-                    writer.u64(*number);
-                }
-                PartValue::Digest(digest) => {
-                    writer.u8(2);
-                    writer.digest(digest);
-                }
+                PartValue::Text(text) => writer.u8(1).str(text),
+                PartValue::Number(number) => writer.u8(2).u64(*number),
+                PartValue::Digest(digest) => writer.u8(3).digest(digest),
                 PartValue::List(items) => {
-                    writer.u8(3);
-                    writer.len(items.len());
-                    items.iter().for_each(|item| writer.text(item));
+                    writer.u8(4).u64(items.len() as u64);
+                    items.iter().fold(&mut *writer, |writer, item| writer.str(item))
                 }
-            }
+            };
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<KeyParts, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<KeyParts, CodecError> {
         let mut parts: BTreeMap<String, PartValue> = BTreeMap::new();
-        for _ in 0..reader.len()? {
-            let name = reader.text()?;
+        for _ in 0..reader.count(17)? {
+            let name = reader.str()?.to_owned();
             let value = match reader.u8()? {
-                0 => PartValue::Text(reader.text()?),
-                1 => PartValue::Number(reader.u64()?),
-                2 => PartValue::Digest(reader.digest()?),
-                3 => {
-                    let count = reader.len()?;
-                    PartValue::List((0..count).map(|_| reader.text()).collect::<Result<_, _>>()?)
+                1 => PartValue::Text(reader.str()?.to_owned()),
+                2 => PartValue::Number(reader.u64()?),
+                3 => PartValue::Digest(reader.digest()?),
+                4 => {
+                    let count = reader.count(8)?;
+                    let items = (0..count).map(|_| reader.str().map(str::to_owned));
+                    PartValue::List(items.collect::<Result<_, _>>()?)
                 }
-                _ => return Err(reader.error("unknown kind of part")),
+                _ => return Err(reader.invalid("the kind of a part")),
             };
             if parts.last_key_value().is_some_and(|(last, _)| *last >= name) {
-                return Err(reader.error("parts not sorted by name"));
+                return Err(reader.invalid("the order of parts"));
             }
             parts.insert(name, value);
         }

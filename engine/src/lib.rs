@@ -6,29 +6,35 @@
 mod action;
 mod cancel;
 pub mod checkout;
-mod codec;
 mod engine;
 mod error;
+mod execute;
+pub mod explain;
 mod files;
 pub mod graph;
 pub mod key;
+mod lookup;
 mod observe;
 mod outcome;
+mod plan;
 mod result;
+pub mod runlog;
 pub mod sandbox;
+mod schedule;
 pub mod state;
 
 pub use action::{Action, Available, Declared, Ran, StepContext};
 pub use cancel::Cancel;
 pub use checkout::{Checkout, StepRecord};
-pub use codec::DecodeError;
-pub use engine::{Engine, Planned, PlannedStep};
+pub use engine::Engine;
 pub use error::{EngineError, StepError, StepErrorKind};
 pub use graph::{Graph, GraphBuilder, GraphError, Rule, Step};
 pub use key::{ActionKey, KeyParts, PartChange, PartChangeKind, PartValue};
 pub use observe::{Observer, RunReport, Silent, StepReport};
 pub use outcome::{Outcome, Reason};
+pub use plan::{Planned, PlannedStep};
 pub use result::{Output, Producer, StepResult, result_key};
+pub use runlog::{Run, RunStep};
 pub use sandbox::{
     Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Sandboxer, Stream,
 };

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use relgraph_cache::codec::{CodecError, Reader, Writer};
 use relgraph_cache::{Answer, Digest, Probe, Store};
 
-use crate::codec::{DecodeError, Reader, Writer};
 use crate::error::StepError;
 use crate::key::ActionKey;
 use crate::sandbox::SandboxMode;
 
-const MAGIC: &[u8] = b"relgraph result 1\n";
+const MAGIC: &str = "relgraph result 1";
 pub(crate) const RESULT_DOMAIN: &str = "relgraph result v1";
 
 /// What a step printed: in the record itself while it is small, else a blob.
@@ -27,7 +27,11 @@ impl Output {
 
     /// Keeps `bytes`, in the store when they are many.
     pub fn keep(store: &Store, bytes: Vec<u8>) -> Result<Output, StepError> {
-        if bytes.len() <= Self::INLINE { Ok(Output::Inline(bytes)) } else { Ok(Output::Blob(store.put_bytes(&bytes)?)) }
+        if bytes.len() <= Self::INLINE {
+            Ok(Output::Inline(bytes))
+        } else {
+            Ok(Output::Blob(store.put_bytes(&bytes)?))
+        }
     }
 
     /// The bytes.
@@ -110,116 +114,114 @@ impl StepResult {
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_magic(MAGIC);
-        writer.raw(&self.key.0);
-        write_made(&mut writer, self);
-        write_probes(&mut writer, &self.probes);
-        writer.u8(self.sandbox.map_or(0, SandboxMode::tag));
-        writer.u64(self.duration_ms);
+        let mut out = Writer::new(MAGIC);
+        out.bytes(&self.key.0);
+        write_made(&mut out, self);
+        write_probes(&mut out, &self.probes);
+        out.u8(self.sandbox.map_or(0, SandboxMode::tag)).u64(self.duration_ms);
         for output in [&self.stdout, &self.stderr] {
             match output {
-                Output::Inline(bytes) => {
-                    writer.u8(0);
-                    writer.bytes(bytes);
-                }
-                Output::Blob(digest) => {
-                    writer.u8(1);
-                    writer.digest(digest);
-                }
-            }
+                Output::Inline(bytes) => out.u8(1).bytes(bytes),
+                Output::Blob(digest) => out.u8(2).digest(digest),
+            };
         }
-        writer.text(&self.producer.step);
-        writer.text(&self.producer.version);
-        writer.finish()
+        out.str(&self.producer.step).str(&self.producer.version);
+        out.finish()
     }
 
     /// Reads what `encode` wrote, and nothing else.
-    pub fn decode(bytes: &[u8]) -> Result<StepResult, DecodeError> {
-        let mut reader = Reader::new("result", bytes);
-        reader.magic(MAGIC)?;
-        let key = ActionKey(reader.hash()?);
+    pub fn decode(bytes: &[u8]) -> Result<StepResult, CodecError> {
+        let mut reader = Reader::new(bytes, MAGIC)?;
+        let hash = reader.bytes()?;
+        let key = ActionKey(hash.try_into().map_err(|_| reader.invalid("the length of a key"))?);
         let outputs = read_map(&mut reader, |r| r.digest())?;
-        let values = read_map(&mut reader, |r| r.text())?;
+        let values = read_map(&mut reader, |r| r.str().map(str::to_owned))?;
         let probes = read_probes(&mut reader)?;
         let sandbox = match reader.u8()? {
             0 => None,
-            tag => Some(SandboxMode::from_tag(tag).ok_or_else(|| reader.error("unknown sandbox"))?),
+            tag => Some(SandboxMode::from_tag(tag).ok_or_else(|| reader.invalid("the sandbox"))?),
         };
         let duration_ms = reader.u64()?;
-        let mut output = || match reader.u8()? {
-            0 => Ok(Output::Inline(reader.bytes()?.to_vec())),
-            1 => Ok(Output::Blob(reader.digest()?)),
-            _ => Err(reader.error("unknown kind of output")),
-        };
-        let (stdout, stderr) = (output()?, output()?);
-        let producer = Producer { step: reader.text()?, version: reader.text()? };
-        reader.end()?;
+        let (stdout, stderr) = (read_output(&mut reader)?, read_output(&mut reader)?);
+        let producer = Producer { step: reader.str()?.to_owned(), version: reader.str()?.to_owned() };
+        reader.finish()?;
         let result_key = result_key(&key, &probes);
-        Ok(StepResult { key, result_key, outputs, values, probes, sandbox, duration_ms, stdout, stderr, producer })
+        Ok(StepResult {
+            key,
+            result_key,
+            outputs,
+            values,
+            probes,
+            sandbox,
+            duration_ms,
+            stdout,
+            stderr,
+            producer,
+        })
     }
 }
 
 /// The name of a result: the action's key and what was discovered. `probes` may come in any order.
 pub fn result_key(key: &ActionKey, probes: &[(Probe, Answer)]) -> String {
-    let mut writer = Writer::default();
-    writer.raw(&key.0);
-    write_probes(&mut writer, probes);
-    blake3::Hash::from_bytes(blake3::derive_key(RESULT_DOMAIN, &writer.finish())).to_hex().to_string()
+    let mut sorted = probes.to_vec();
+    sorted.sort();
+    sorted.dedup();
+    let mut out = Writer::default();
+    out.bytes(&key.0);
+    write_probes(&mut out, &sorted);
+    blake3::Hash::from_bytes(blake3::derive_key(RESULT_DOMAIN, &out.finish())).to_hex().to_string()
 }
 
-fn write_made(writer: &mut Writer, result: &StepResult) {
-    writer.len(result.outputs.len());
+fn write_made(out: &mut Writer, result: &StepResult) {
+    out.u64(result.outputs.len() as u64);
     for (name, digest) in &result.outputs {
-        writer.text(name);
-        writer.digest(digest);
+        out.str(name).digest(digest);
     }
-    writer.len(result.values.len());
+    out.u64(result.values.len() as u64);
     for (name, value) in &result.values {
-        writer.text(name);
-        writer.text(value);
+        out.str(name).str(value);
     }
 }
 
-pub(crate) fn encode_probe(probe: &(Probe, Answer)) -> Vec<u8> {
-    let mut writer = Writer::default();
-    writer.probe(&probe.0);
-    writer.answer(&probe.1);
-    writer.finish()
+/// `probes` are sorted, each one once.
+pub(crate) fn write_probes(out: &mut Writer, probes: &[(Probe, Answer)]) {
+    out.u64(probes.len() as u64);
+    for (probe, answer) in probes {
+        probe.write(out);
+        answer.write(out);
+    }
 }
 
-pub(crate) fn write_probes(writer: &mut Writer, probes: &[(Probe, Answer)]) {
-    let mut encoded: Vec<Vec<u8>> = probes.iter().map(encode_probe).collect();
-    encoded.sort();
-    encoded.dedup();
-    writer.len(encoded.len());
-    encoded.iter().for_each(|bytes| writer.raw(bytes));
-}
-
-pub(crate) fn read_probes(reader: &mut Reader<'_>) -> Result<Vec<(Probe, Answer)>, DecodeError> {
-    let mut probes = Vec::new();
-    let mut last = Vec::new();
-    for _ in 0..reader.len()? {
-        let pair = (reader.probe()?, reader.answer()?);
-        let encoded = encode_probe(&pair);
-        if encoded <= last {
-            return Err(reader.error("discovered inputs not sorted"));
+pub(crate) fn read_probes(reader: &mut Reader<'_>) -> Result<Vec<(Probe, Answer)>, CodecError> {
+    let mut probes: Vec<(Probe, Answer)> = Vec::new();
+    for _ in 0..reader.count(10)? {
+        let pair = (Probe::read(reader)?, Answer::read(reader)?);
+        if probes.last().is_some_and(|last| *last >= pair) {
+            return Err(reader.invalid("the order of probes"));
         }
-        last = encoded;
         probes.push(pair);
     }
     Ok(probes)
 }
 
-fn read_map<T>(
+fn read_output(reader: &mut Reader<'_>) -> Result<Output, CodecError> {
+    match reader.u8()? {
+        1 => Ok(Output::Inline(reader.bytes()?.to_vec())),
+        2 => Ok(Output::Blob(reader.digest()?)),
+        _ => Err(reader.invalid("the kind of an output")),
+    }
+}
+
+pub(crate) fn read_map<T>(
     reader: &mut Reader<'_>,
-    mut value: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
-) -> Result<BTreeMap<String, T>, DecodeError> {
+    mut value: impl FnMut(&mut Reader<'_>) -> Result<T, CodecError>,
+) -> Result<BTreeMap<String, T>, CodecError> {
     let mut map: BTreeMap<String, T> = BTreeMap::new();
-    for _ in 0..reader.len()? {
-        let name = reader.text()?;
+    for _ in 0..reader.count(16)? {
+        let name = reader.str()?.to_owned();
         let item = value(reader)?;
         if map.last_key_value().is_some_and(|(last, _)| *last >= name) {
-            return Err(reader.error("names not sorted"));
+            return Err(reader.invalid("the order of names"));
         }
         map.insert(name, item);
     }

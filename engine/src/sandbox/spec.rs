@@ -145,7 +145,8 @@ impl Finished {
             (_, Some(signal)) => format!("was ended by signal {signal}"),
             _ => "did not end well".to_owned(),
         };
-        Err(StepError::new(StepErrorKind::Exit, format!("{what} {how}")).with_output(&self.stdout, &self.stderr))
+        Err(StepError::new(StepErrorKind::Exit, format!("{what} {how}"))
+            .with_output(&self.stdout, &self.stderr))
     }
 }
 
@@ -169,13 +170,8 @@ pub enum SandboxError {
     #[error("cannot set up the sandbox: {0}")]
     Setup(String),
     /// The program could not be started.
-    #[error("cannot start {program}: {message}")]
-    Start {
-        /// The program.
-        program: String,
-        /// What the system said.
-        message: String,
-    },
+    #[error("{0}")]
+    Start(String),
     /// A sandbox is required and none works here.
     #[error("no sandbox works here: {0}")]
     Unavailable(String),
@@ -207,7 +203,9 @@ impl From<SandboxError> for StepError {
             ),
             SandboxError::Io { .. } => StepError::new(StepErrorKind::Io, message),
             SandboxError::Spec(_) => StepError::new(StepErrorKind::Internal, message),
-            SandboxError::Setup(_) | SandboxError::Start { .. } => StepError::new(StepErrorKind::Sandbox, message),
+            SandboxError::Setup(_) | SandboxError::Start(_) => {
+                StepError::new(StepErrorKind::Sandbox, message)
+            }
         }
     }
 }

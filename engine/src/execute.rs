@@ -1,0 +1,215 @@
+//! The life of one step: declare, look up, run when nothing is known, store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relgraph_cache::{Alternative, Digest, Manifest, Probe, RecordKind, Store};
+
+use crate::action::{Declared, Ran, StepContext};
+use crate::checkout::StepRecord;
+use crate::engine::Engine;
+use crate::error::{StepError, StepErrorKind};
+use crate::explain;
+use crate::graph::Step;
+use crate::key::{ActionKey, KeyParts};
+use crate::lookup::{Answers, Lookup, look_up};
+use crate::observe::{Observer, StepReport};
+use crate::outcome::{Outcome, Reason};
+use crate::result::{Output, Producer, StepResult, result_key};
+use crate::sandbox::Stream;
+
+/// The results of the steps that a step needs.
+pub(crate) type Needs = BTreeMap<String, Arc<StepResult>>;
+
+/// A step that is over, with what the next build should know of it.
+pub(crate) struct Done {
+    pub report: StepReport,
+    pub record: Option<StepRecord>,
+}
+
+impl Done {
+    pub fn failed(name: &str, error: StepError, reason: Option<Reason>, duration: Duration) -> Done {
+        // A step that was interrupted did nothing wrong.
+        let outcome = if error.kind == StepErrorKind::Cancelled { Outcome::Skipped } else { Outcome::Failed };
+        let (name, error) = (name.to_owned(), Some(error));
+        Done { report: StepReport { name, outcome, reason, duration, result: None, error }, record: None }
+    }
+}
+
+/// What is known of a step before it runs.
+pub(crate) struct Known<'a> {
+    pub declared: Declared,
+    pub key: ActionKey,
+    pub answers: Answers<'a>,
+    pub lookup: Lookup,
+    previous: Option<&'a StepRecord>,
+}
+
+impl<'a> Known<'a> {
+    /// Declares a step and looks it up.
+    pub fn find(engine: &'a Engine, step: &Step, cx: &StepContext<'_>) -> Result<Known<'a>, StepError> {
+        let mut declared = step.action.declare(cx)?;
+        declared.parts.text("rule", format!("{} {}", step.rule.name, step.rule.version));
+        let key = declared.parts.key();
+        let answers = Answers::new(&declared, &engine.env);
+        let lookup = if !declared.cacheable || engine.force.contains(&step.name) {
+            Lookup::Miss(Some(Reason::Forced))
+        } else {
+            look_up(&engine.store, &key, &answers, engine.sandboxer.policy())?
+        };
+        let previous = engine.previous.steps.get(&step.name);
+        Ok(Known { declared, key, answers, lookup, previous })
+    }
+
+    /// Whether this checkout's last build had this very result.
+    pub fn is_fresh(&self, result: &StepResult) -> bool {
+        self.previous.is_some_and(|previous| previous.result_key == result.result_key)
+    }
+
+    /// Why it is not fresh.
+    pub fn reason(&self, store: &Store) -> Option<Reason> {
+        if let Lookup::Miss(Some(reason)) = &self.lookup {
+            return Some(reason.clone());
+        }
+        let answer = |probe: &Probe| self.answers.answer(probe).ok();
+        explain::reason(self.previous, &self.declared.parts, &answer, store)
+    }
+}
+
+/// Brings one step up to date.
+pub(crate) fn execute(engine: &Engine, step: &Step, needs: Needs, observer: &dyn Observer) -> Done {
+    let began = Instant::now();
+    let output = |stream: Stream, line: &str| observer.output(&step.name, stream, line);
+    let cx = engine.context(&step.name, needs, &output);
+    let known = match Known::find(engine, step, &cx) {
+        Ok(known) => known,
+        Err(error) => return Done::failed(&step.name, error, None, began.elapsed()),
+    };
+    if let Lookup::Hit(result) = &known.lookup {
+        let fresh = known.is_fresh(result);
+        let (outcome, reason) =
+            if fresh { (Outcome::Fresh, None) } else { (Outcome::HitLocal, known.reason(&engine.store)) };
+        return done(step, &known.declared.parts, (**result).clone(), outcome, reason, began);
+    }
+    // What was known and is missing now is said to be so, except where the last build had something else anyway.
+    let reason = known.reason(&engine.store).unwrap_or(Reason::CacheEvicted);
+    observer.started(&step.name, known.previous.map(|p| p.duration_ms));
+    match run(engine, step, &cx, &known) {
+        Ok((result, outcome)) => done(step, &known.declared.parts, result, outcome, Some(reason), began),
+        Err(error) => Done::failed(&step.name, error, Some(reason), began.elapsed()),
+    }
+}
+
+fn run(
+    engine: &Engine,
+    step: &Step,
+    cx: &StepContext<'_>,
+    known: &Known<'_>,
+) -> Result<(StepResult, Outcome), StepError> {
+    let store = &engine.store;
+    let (began, mark) = (Instant::now(), Mark::now());
+    let ran = step.action.run(cx)?;
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    for (name, tree) in &ran.outputs {
+        if !store.complete(tree)? {
+            return Err(StepError::internal(format!(
+                "its output `{name}` ({tree}) is not whole in the store"
+            )));
+        }
+    }
+    let was_known =
+        !ran.outputs.is_empty() && ran.outputs.values().all(|tree| mark.is_newer_than(store, tree));
+    let outcome = if was_known { Outcome::Dup } else { Outcome::Ran };
+    let stable = ran.stable && known.declared.cacheable;
+    let result = make_result(store, step, known, ran, duration_ms)?;
+    if stable {
+        remember(store, &known.declared.parts, &result)?;
+    }
+    Ok((result, outcome))
+}
+
+fn make_result(
+    store: &Store,
+    step: &Step,
+    known: &Known<'_>,
+    ran: Ran,
+    duration_ms: u64,
+) -> Result<StepResult, StepError> {
+    let mut probes = ran.probes;
+    probes.sort();
+    probes.dedup();
+    let probes = probes
+        .into_iter()
+        .map(|probe| known.answers.answer(&probe).map(|answer| (probe, answer)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(StepResult {
+        key: known.key,
+        result_key: result_key(&known.key, &probes),
+        outputs: ran.outputs,
+        values: ran.values,
+        probes,
+        sandbox: ran.sandbox,
+        duration_ms,
+        stdout: Output::keep(store, ran.stdout)?,
+        stderr: Output::keep(store, ran.stderr)?,
+        producer: Producer { step: step.name.clone(), version: env!("CARGO_PKG_VERSION").to_owned() },
+    })
+}
+
+/// Result, then parts, then manifest: whoever sees a record also sees what it speaks of.
+fn remember(store: &Store, parts: &KeyParts, result: &StepResult) -> Result<(), StepError> {
+    let key = result.key.hex();
+    store.put_record(RecordKind::Result, &result.result_key, &result.encode())?;
+    store.put_record(RecordKind::Parts, &key, &parts.encode())?;
+    let known = store.get_record(RecordKind::Manifest, &key)?;
+    let mut manifest = known.and_then(|bytes| Manifest::decode(&bytes).ok()).unwrap_or_default();
+    let alternative = Alternative { probes: result.probes.clone(), result: result.result_key.clone() };
+    if manifest.record(alternative) {
+        store.put_record(RecordKind::Manifest, &key, &manifest.encode())?;
+    }
+    Ok(())
+}
+
+fn done(
+    step: &Step,
+    parts: &KeyParts,
+    result: StepResult,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    began: Instant,
+) -> Done {
+    let record = StepRecord {
+        parts: parts.clone(),
+        result_key: result.result_key.clone(),
+        probes: result.probes.clone(),
+        outputs: result.outputs.clone(),
+        duration_ms: result.duration_ms,
+        outcome,
+    };
+    let report = StepReport {
+        name: step.name.clone(),
+        outcome,
+        reason,
+        duration: began.elapsed(),
+        result: Some(Arc::new(result)),
+        error: None,
+    };
+    Done { report, record: Some(record) }
+}
+
+/// A moment by the clock that stamps inodes, to tell blobs that were there from blobs that were made since.
+struct Mark(i64);
+
+impl Mark {
+    fn now() -> Mark {
+        // The kernel stamps inodes with the coarse clock, which may be one tick behind the precise one.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        Mark(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
+    }
+
+    fn is_newer_than(&self, store: &Store, blob: &Digest) -> bool {
+        let stamp = relgraph_cache::stamp(&store.blob_path(blob, false));
+        stamp.ok().flatten().is_some_and(|stamp| stamp.ctime_ns < self.0)
+    }
+}
