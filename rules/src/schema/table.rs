@@ -1,0 +1,331 @@
+//! The table of keys: the one source of what is checked, of the JSON Schema and of the reference page.
+
+use super::shape::{Key, Shape, Word};
+use super::text::Text;
+
+const TRUE_FALSE_OR_PATH: Shape = Shape::Either(&[Shape::Bool, Shape::Text(Text::Folder)]);
+
+/// The whole file.
+pub(super) const FILE: Shape = Shape::Record { keys: KEYS, what: "a map of keys" };
+
+/// The keys of the file.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "release",
+        shape: Shape::Text(Text::Release),
+        required: true,
+        default: "",
+        meaning: "The name of the release. Where `mix.exs` has an entry of this name under `releases:`, what that \
+                  entry says holds, unless another key here says otherwise. A file of this one line is complete.",
+        example: "release: sequence",
+        also: &["name", "release_name"],
+    },
+    Key {
+        name: "version",
+        shape: Shape::Text(Text::Version),
+        required: false,
+        default: "the version that the project declares",
+        meaning: "The version of the release. Put it in quotes: `1.10` without them is a number.",
+        example: "version: \"1.10.0\"",
+        also: &["vsn"],
+    },
+    Key {
+        name: "project",
+        shape: Shape::Text(Text::Folder),
+        required: false,
+        default: "`.`",
+        meaning: "The folder of the project, seen from the folder of this file.",
+        example: "project: server",
+        also: &["path", "root"],
+    },
+    Key {
+        name: "environment",
+        shape: Shape::Text(Text::Environment),
+        required: false,
+        default: "`prod`",
+        meaning: "What `MIX_ENV` (or the rebar3 profile) is set to. With `dev`, `runtime` and `strip` are false \
+                  unless they are given.",
+        example: "environment: staging",
+        also: &["mix_env", "profile"],
+    },
+    Key {
+        name: "target",
+        shape: Shape::Text(Text::Target),
+        required: false,
+        default: "`host`",
+        meaning: "What `MIX_TARGET` is set to.",
+        example: "target: rpi4",
+        also: &["mix_target"],
+    },
+    Key {
+        name: "applications",
+        shape: Shape::Map {
+            key: Text::Application,
+            value: &Shape::OneOf(START_MODES),
+            what: "a map from applications to start modes",
+        },
+        required: false,
+        default: "the project's application, `permanent`, and what it depends on",
+        meaning: "Applications that belong to the release, each with the way in which it is started. Those that \
+                  they depend on come by themselves.",
+        example: "applications:\n  runtime_tools: permanent\n  observer_cli: load",
+        also: &["apps"],
+    },
+    Key {
+        name: "runtime",
+        shape: Shape::Either(&[
+            Shape::Bool,
+            Shape::Text(Text::Folder),
+            Shape::Record { keys: RUNTIME_KEYS, what: "a map with the key `include`" },
+        ]),
+        required: false,
+        default: "`true`; `false` when `environment` is `dev`",
+        meaning: "Whether the Erlang runtime is part of the release: `true` for the one that builds it, `false` for \
+                  none (the machine that runs the release must have it), or the folder of another Erlang \
+                  installation.",
+        example: "runtime: /opt/erlang-27",
+        also: &["include_erts", "erts"],
+    },
+    Key {
+        name: "strip",
+        shape: Shape::Either(&[
+            Shape::Bool,
+            Shape::Record { keys: STRIP_KEYS, what: "a map with the keys `keep` and `compress`" },
+        ]),
+        required: false,
+        default: "`true`; `false` when `environment` is `dev`",
+        meaning: "Whether debug information and documentation are taken out of the modules.",
+        example: "strip:\n  keep: [Docs]",
+        also: &["strip_beams", "strip_debug_info", "debug_info"],
+    },
+    Key {
+        name: "cookie",
+        shape: Shape::Text(Text::Cookie),
+        required: false,
+        default: "made at first boot, readable by the owner alone",
+        meaning: "The cookie of the Erlang distribution. It is a secret: with this key it stands in the release and \
+                  in its packages for all to read.",
+        example: "cookie: fetched-by-the-deployment",
+        also: &[],
+    },
+    Key {
+        name: "overlays",
+        shape: Shape::List { of: &Shape::Text(Text::Folder), single: false },
+        required: false,
+        default: "`rel/overlays`, if there is one",
+        meaning: "Folders whose content is copied over the root of the release, in this order.",
+        example: "overlays:\n  - rel/overlays\n  - ops/files",
+        also: &["overlay"],
+    },
+    Key {
+        name: "upgrades",
+        shape: Shape::OneOf(UPGRADES),
+        required: false,
+        default: "`none`",
+        meaning: "Whether a running node is to be moved to this release without being stopped.",
+        example: "upgrades: hot",
+        also: &["upgrade", "relup"],
+    },
+    Key {
+        name: "package",
+        shape: Shape::List { of: &Shape::OneOf(FORMATS), single: true },
+        required: false,
+        default: "none",
+        meaning: "Files that the release is packed into, beside the folder that it is built in.",
+        example: "package: tar.gz",
+        also: &["packages", "tar"],
+    },
+    Key {
+        name: "executables_for",
+        shape: Shape::List { of: &Shape::OneOf(PLATFORMS), single: false },
+        required: false,
+        default: "`[unix]`, or what `include_executables_for` says in `mix.exs`",
+        meaning: "The systems that `bin/` gets start scripts for.",
+        example: "executables_for: [unix, windows]",
+        also: &["include_executables_for"],
+    },
+    Key {
+        name: "steps",
+        shape: Shape::Map {
+            key: Text::Step,
+            value: &Shape::Record { keys: STEP_KEYS, what: "a map of the keys of a step" },
+            what: "a map of steps",
+        },
+        required: false,
+        default: "none",
+        meaning: "Steps of your own, by name. Each runs in a sandbox that holds its inputs and nothing else, only \
+                  when one of them changed, and what it makes becomes part of the release.",
+        example: "steps:\n  assets:\n    run: npm ci && npm run build\n    inputs: [assets/**, package-lock.json]\n    \
+                  outputs: [priv/static]\n    network: true",
+        also: &["custom_steps", "tasks"],
+    },
+    Key {
+        name: "env",
+        shape: Shape::Map {
+            key: Text::MixVariable,
+            value: &Shape::Written,
+            what: "a map from names of variables to values",
+        },
+        required: false,
+        default: "none",
+        meaning: "Environment variables that are set for every step that runs Mix or rebar3.",
+        example: "env:\n  LANG: C.UTF-8",
+        also: &["environment_variables"],
+    },
+    Key {
+        name: "pass_env",
+        shape: Shape::List { of: &Shape::Text(Text::Variable), single: false },
+        required: false,
+        default: "none",
+        meaning: "Variables of your own environment that the steps may see. Their values are part of the key: when \
+                  one changes, the steps run again.",
+        example: "pass_env: [GIT_COMMIT]",
+        also: &["passenv"],
+    },
+    Key {
+        name: "sandbox",
+        shape: Shape::OneOf(SANDBOXES),
+        required: false,
+        default: "`preferred`",
+        meaning: "Whether steps are shut off from the rest of the machine.",
+        example: "sandbox: required",
+        also: &[],
+    },
+];
+
+const RUNTIME_KEYS: &[Key] = &[Key {
+    name: "include",
+    shape: TRUE_FALSE_OR_PATH,
+    required: false,
+    default: "as for `runtime` itself",
+    meaning: "The same as `runtime` with a plain value.",
+    example: "runtime:\n  include: false",
+    also: &["include_erts"],
+}];
+
+const STRIP_KEYS: &[Key] = &[
+    Key {
+        name: "keep",
+        shape: Shape::List { of: &Shape::Text(Text::Chunk), single: false },
+        required: false,
+        default: "none beyond those that run",
+        meaning: "Chunks of the modules to keep nevertheless, such as `Docs` and `Dbgi`.",
+        example: "strip:\n  keep: [Docs, Dbgi]",
+        also: &[],
+    },
+    Key {
+        name: "compress",
+        shape: Shape::Bool,
+        required: false,
+        default: "`false`",
+        meaning: "Whether the modules are compressed, each by itself.",
+        example: "strip:\n  compress: true",
+        also: &["compressed"],
+    },
+];
+
+/// The keys of one step.
+pub(super) const STEP_KEYS: &[Key] = &[
+    Key {
+        name: "run",
+        shape: Shape::List { of: &Shape::Text(Text::Script), single: true },
+        required: true,
+        default: "",
+        meaning: "The script, run by `sh -eu` in the project's folder: one string, or a list of lines.",
+        example: "run:\n  - npm ci\n  - npm run build",
+        also: &["script", "command", "cmd"],
+    },
+    Key {
+        name: "inputs",
+        shape: Shape::List { of: &Shape::Text(Text::Glob), single: false },
+        required: false,
+        default: "none",
+        meaning: "Globs, seen from the project's folder. `**` matches any number of folders. The step sees these \
+                  files and no others.",
+        example: "inputs: [assets/**, package.json]",
+        also: &["srcs", "sources"],
+    },
+    Key {
+        name: "outputs",
+        shape: Shape::List { of: &Shape::Text(Text::Output), single: false },
+        required: false,
+        default: "none",
+        meaning: "Files and folders that the step makes, seen from the project's folder.",
+        example: "outputs: [priv/static]",
+        also: &["outs"],
+    },
+    Key {
+        name: "env",
+        shape: Shape::Map {
+            key: Text::Variable,
+            value: &Shape::Written,
+            what: "a map from names of variables to values",
+        },
+        required: false,
+        default: "none",
+        meaning: "Environment variables of this step.",
+        example: "env:\n  NODE_ENV: production",
+        also: &[],
+    },
+    Key {
+        name: "needs",
+        shape: Shape::List { of: &Shape::Text(Text::NeededStep), single: false },
+        required: false,
+        default: "none",
+        meaning: "Names of steps, yours or relgraph's, that must be done before; what they make is there when this \
+                  one runs.",
+        example: "needs: [compile my_app]",
+        also: &["deps", "depends_on"],
+    },
+    Key {
+        name: "into",
+        shape: Shape::Text(Text::Inside),
+        required: false,
+        default: "the root of the release",
+        meaning: "The folder of the release that the outputs go into.",
+        example: "into: share",
+        also: &[],
+    },
+    Key {
+        name: "network",
+        shape: Shape::Bool,
+        required: false,
+        default: "`false`",
+        meaning: "Whether the step may use the network. What it fetches is no part of its key.",
+        example: "network: true",
+        also: &[],
+    },
+    Key {
+        name: "timeout",
+        shape: Shape::Seconds,
+        required: false,
+        default: "none",
+        meaning: "Seconds after which the step is stopped, and has failed.",
+        example: "timeout: 600",
+        also: &[],
+    },
+];
+
+const START_MODES: &[Word] = &[
+    Word { name: "permanent", meaning: "started; when it ends, the node ends" },
+    Word { name: "transient", meaning: "started; when it ends with an error, the node ends" },
+    Word { name: "temporary", meaning: "started; the node goes on without it" },
+    Word { name: "load", meaning: "loaded, not started" },
+    Word { name: "none", meaning: "part of the release, neither loaded nor started" },
+];
+
+const UPGRADES: &[Word] = &[
+    Word { name: "none", meaning: "the layout that `mix release` makes" },
+    Word { name: "hot", meaning: "the layout that a running node can be moved between" },
+];
+
+const FORMATS: &[Word] = &[Word { name: "tar.gz", meaning: "`NAME-VERSION.tar.gz`" }];
+
+const PLATFORMS: &[Word] =
+    &[Word { name: "unix", meaning: "shell scripts" }, Word { name: "windows", meaning: "batch files" }];
+
+const SANDBOXES: &[Word] = &[
+    Word { name: "preferred", meaning: "where the machine allows it" },
+    Word { name: "required", meaning: "a build without one fails" },
+    Word { name: "off", meaning: "never" },
+];

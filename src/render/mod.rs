@@ -1,0 +1,3 @@
+//! What people see: diagnostics, progress, summaries.
+
+pub mod diagnostic;
