@@ -85,23 +85,24 @@ Commands that need no running system:
 END
 }
 
-# Two bytes on purpose: every name that connects to a node stays in its atom table for good.
+# Two bytes on purpose: every name that ever connected to a node stays in its atom table.
 rand () {
   dd if=/dev/urandom bs=2 count=1 2> /dev/null | od -A n -t x1 | tr -d ' \n'
 }
 
-# 32 random bytes in base32.
+# 32 random bytes in base32. The powers of two are added up because not every awk has them.
 random_cookie () {
   dd if=/dev/urandom bs=32 count=1 2> /dev/null | od -A n -v -t u1 | awk '
     function put(digit) { text = text substr("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", digit + 1, 1) }
+    BEGIN { for (power[0] = i = 1; i <= 12; i++) power[i] = power[i - 1] * 2 }
     {
       for (i = 1; i <= NF; i++) {
         value = value * 256 + $i
-        for (bits += 8; bits >= 5; value %= 2 ^ bits) { bits -= 5; put(int(value / 2 ^ bits)) }
+        for (bits += 8; bits >= 5; value %= power[bits]) { bits -= 5; put(int(value / power[bits])) }
       }
     }
     END {
-      if (bits > 0) put(value * 2 ^ (5 - bits))
+      if (bits > 0) put(value * power[5 - bits])
       while (length(text) % 8 > 0) text = text "="
       printf "%s", text
     }'
@@ -110,11 +111,11 @@ random_cookie () {
 # A complete file is linked to the name, so that of several first starts one wins and the others read its cookie.
 make_cookie () {
   DRAFT=$RELEASE_ROOT/releases/.cookie.$$.$(rand)
-  (umask 077 && set -C && random_cookie > "$DRAFT") 2> /dev/null || return 1
-  if ! ln "$DRAFT" "$COOKIE_FILE" 2> /dev/null && [ ! -e "$COOKIE_FILE" ]; then
+  (umask 077 && set -C && random_cookie > "$DRAFT") 2> /dev/null || true
+  if [ "$(wc -c 2> /dev/null < "$DRAFT")" -eq 56 ] && ! ln "$DRAFT" "$COOKIE_FILE" && [ ! -e "$COOKIE_FILE" ]; then
     # File systems without links: the name is still taken by one starter only.
-    (umask 077 && set -C && cat "$DRAFT" > "$COOKIE_FILE") 2> /dev/null || true
-  fi
+    (umask 077 && set -C && cat "$DRAFT" > "$COOKIE_FILE") || true
+  fi 2> /dev/null
   rm -f "$DRAFT"
   [ -e "$COOKIE_FILE" ]
 }
@@ -141,10 +142,8 @@ is first started. If it was started with RELEASE_COOKIE, set RELEASE_COOKIE to t
 }
 
 check_distribution () {
-  case $RELEASE_DISTRIBUTION in
-    name | sname | none) ;;
-    *) fail "Expected RELEASE_DISTRIBUTION to be sname, name, or none, got: $RELEASE_DISTRIBUTION" ;;
-  esac
+  case $RELEASE_DISTRIBUTION in name | sname | none) return ;; esac
+  fail "Expected RELEASE_DISTRIBUTION to be sname, name, or none, got: $RELEASE_DISTRIBUTION"
 }
 
 # A configuration that providers write to is copied first; it will hold secrets, hence the mode.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs bin/NAME of a release of examples/sequence through every command it has.
 #
-#   cli_test.sh RELEASE          puts ../cli.sh in the place of bin/NAME, and compares with that bin/NAME, which is Mix's
+#   cli_test.sh RELEASE          puts ../cli.sh in the place of bin/NAME, and compares with that one, which is Mix's
 #   cli_test.sh RELEASE as-is    tests the bin/NAME that is there
 #
 # Prints a line `ok TEXT` or `not ok TEXT` for each check, and fails when one of them did. The release is copied first.

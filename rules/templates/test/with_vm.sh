@@ -73,7 +73,8 @@ run env -u RELEASE_NODE "$CLI" describe
 like "describe: cookie" "$OUT" "*cookie:*in releases/COOKIE*"
 if command -v script > /dev/null; then
   # shellcheck disable=SC2016
-  typed 4 'IO.puts("remote says #{Sequence.next()} at #{node()}")' '\003a\r' | script -qec "'$CLI' remote" /dev/null > "$WORK/out" 2>&1
+  typed 4 'IO.puts("remote says #{Sequence.next()} at #{node()}")' '\003a\r' |
+    script -qec "'$CLI' remote" /dev/null > "$WORK/out" 2>&1
   like "remote" "$(cat "$WORK/out")" "*remote says 102 at $NODE@*"
   run "$CLI" ping
   is "leaving a remote shell leaves the system running" "$OUT" pong
@@ -99,7 +100,8 @@ run "$CLI" pid
 STARTED="$STARTED $OUT"
 if command -v script > /dev/null; then
   # shellcheck disable=SC2016
-  typed 1 'IO.puts("attached at #{Sequence.next() * 7}")' '\004' | script -qec "'$CLI' attach" /dev/null > "$WORK/out" 2>&1
+  typed 1 'IO.puts("attached at #{Sequence.next() * 7}")' '\004' |
+    script -qec "'$CLI' attach" /dev/null > "$WORK/out" 2>&1
   like "attach" "$(cat "$WORK/out")" "*attached at 700*"
 else
   echo "# skipped: attach (no script command to make a terminal)"

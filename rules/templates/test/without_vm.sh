@@ -30,8 +30,8 @@ like "unknown command: usage" "$ERR" "Usage:*ERROR: Unknown command nonsense"
 is "unknown command: status" "$STATUS" 1
 run "$STUB" help
 like "help: usage on stdout" "$OUT" "Usage: $NAME COMMAND*describe*"
-for COMMAND in start start_iex daemon daemon_iex eval rpc remote restart stop pid version foreground console ping attach \
-  describe remote_console help; do
+for COMMAND in start start_iex daemon daemon_iex eval rpc remote restart stop pid version foreground console ping \
+  attach describe remote_console help; do
   like "help names $COMMAND" "$OUT" "*$COMMAND*"
 done
 
@@ -61,12 +61,21 @@ refused "unknown distribution" "Expected RELEASE_DISTRIBUTION*both"
 run env RELEASE_VSN=9.9.9 "$STUB" start
 refused "unknown version" "there is no version 9.9.9*"
 
-# Many first starts at once agree on the cookie.
-for I in 1 2 3 4 5 6 7 8 9 10 11 12; do
-  (umask 022 && "$STUB" start 2>&1) | grep '^RELEASE_COOKIE=' > "$WORK/cookie.$I" &
-done
-wait
-is "twelve first starts, one cookie" "$(cat "$WORK"/cookie.* | sort | uniq -c | sed 's/ *\([0-9]*\) .*/\1/')" 12
+# Many first starts at once agree on the cookie, also where the file system has no links.
+first_starts () {
+  rm -f "$S/releases/COOKIE" "$WORK"/cookie.*
+  for I in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    (umask 022 && PATH=$1 "$STUB" start 2>&1) | grep '^RELEASE_COOKIE=' > "$WORK/cookie.$I" &
+  done
+  wait
+  sort "$WORK"/cookie.* | uniq -c | sed 's/ *\([0-9]*\) .*/\1/'
+}
+mkdir "$WORK/no-links"
+printf '#!/bin/sh\nexit 1\n' > "$WORK/no-links/ln"
+chmod +x "$WORK/no-links/ln"
+is "twelve first starts without links, one cookie" "$(first_starts "$WORK/no-links:$PATH")" 12
+is "without links: mode" "$(stat -c %a "$S/releases/COOKIE")" 600
+is "twelve first starts, one cookie" "$(first_starts "$PATH")" 12
 COOKIE=$(cat "$S/releases/COOKIE")
 is "and it is the one that was kept" "$(cat "$WORK/cookie.1")" "RELEASE_COOKIE=$COOKIE"
 is "cookie: mode" "$(stat -c %a "$S/releases/COOKIE")" 600
