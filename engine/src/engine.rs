@@ -113,6 +113,13 @@ impl Engine {
         self.session().report.clone()
     }
 
+    /// Forgets what this build did with a step, so that one of the same name that does something else can follow.
+    pub fn forget(&self, step: &str) {
+        let mut session = self.session();
+        session.report.steps.remove(step);
+        session.records.remove(step);
+    }
+
     /// What the next build of this checkout should know: what this one did, and what earlier ones did with steps that it
     /// did not reach. Given the whole graph, steps that are neither in it nor part of this build are forgotten.
     pub fn checkout(&self, whole: Option<&Graph>) -> Checkout {

@@ -87,6 +87,12 @@ impl StepError {
     }
 }
 
+impl From<relgraph_cache::TreeError> for StepError {
+    fn from(error: relgraph_cache::TreeError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         let mut message = error.to_string();

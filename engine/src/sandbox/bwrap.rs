@@ -44,7 +44,8 @@ pub(super) fn arguments(spec: &SandboxSpec, cwd: &str) -> Vec<OsString> {
     for path in &spec.hide {
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() => all.add(&["--tmpfs", path, "--remount-ro", path]),
-            Ok(_) => all.pair("--ro-bind", Path::new("/dev/null"), path),
+            // Not --ro-bind, which forbids devices.
+            Ok(_) => all.pair("--dev-bind", Path::new("/dev/null"), path),
             Err(_) => {}
         }
     }
