@@ -17,7 +17,11 @@ pub struct TreeBuilder {
 
 /// The layers of one directory, later ones on top.
 #[derive(Debug, Clone, Default)]
-struct Layers(Vec<Layer>);
+struct Layers {
+    layers: Vec<Layer>,
+    /// Whether something asked for this directory; otherwise it only says what is removed below, and makes none.
+    made: bool,
+}
 
 #[derive(Debug, Clone)]
 enum Layer {
@@ -111,10 +115,17 @@ impl TreeBuilder {
         let Some(name) = names.pop() else { return Err(TreeError::Name { name: path.to_owned() }) };
         let folder = self.root.descend(&names, path)?;
         let entry = folder.explicit().entry(name.to_owned()).or_default();
-        if matches!(entry.content, Some(Content::Directory(_))) {
-            return Err(TreeError::Conflict { path: path.to_owned() });
+        match &entry.content {
+            // Whether what was removed below was a folder at all is only known at the end.
+            Some(Content::Directory(below)) if !below.made => {
+                folder.layers.push(Layer::Explicit(BTreeMap::from([(
+                    name.to_owned(),
+                    Entry { opaque: false, content: Some(Content::Leaf(node)) },
+                )])));
+            }
+            Some(Content::Directory(_)) => return Err(TreeError::Conflict { path: path.to_owned() }),
+            _ => entry.content = Some(Content::Leaf(node)),
         }
-        entry.content = Some(Content::Leaf(node));
         Ok(())
     }
 
@@ -136,17 +147,17 @@ fn split(path: &str) -> Result<Vec<&str>, TreeError> {
 
 impl Layers {
     fn stored(&mut self, tree: Digest) {
-        if !matches!(self.0.last(), Some(Layer::Stored(last)) if *last == tree) {
-            self.0.push(Layer::Stored(tree));
+        if !matches!(self.layers.last(), Some(Layer::Stored(last)) if *last == tree) {
+            self.layers.push(Layer::Stored(tree));
         }
     }
 
     /// The top layer, as one that takes entries.
     fn explicit(&mut self) -> &mut BTreeMap<String, Entry> {
-        if !matches!(self.0.last(), Some(Layer::Explicit(_))) {
-            self.0.push(Layer::Explicit(BTreeMap::new()));
+        if !matches!(self.layers.last(), Some(Layer::Explicit(_))) {
+            self.layers.push(Layer::Explicit(BTreeMap::new()));
         }
-        match self.0.last_mut() {
+        match self.layers.last_mut() {
             Some(Layer::Explicit(entries)) => entries,
             _ => unreachable!("an explicit layer was just made sure of"),
         }
@@ -154,10 +165,14 @@ impl Layers {
 
     fn descend(&mut self, names: &[&str], path: &str) -> Result<&mut Layers, TreeError> {
         let mut at = self;
+        at.made = true;
         for name in names {
             let entry = at.explicit().entry((*name).to_owned()).or_default();
             at = match entry.content.get_or_insert_with(|| Content::Directory(Layers::default())) {
-                Content::Directory(layers) => layers,
+                Content::Directory(below) => {
+                    below.made = true;
+                    below
+                }
                 Content::Leaf(_) => return Err(TreeError::Conflict { path: path.to_owned() }),
             };
         }
@@ -183,21 +198,8 @@ impl Layers {
         }
     }
 
-    /// Whether nothing here makes an entry: only coverings.
-    fn only_removes(&self) -> bool {
-        !self.0.is_empty()
-            && self.0.iter().all(|layer| match layer {
-                Layer::Stored(_) => false,
-                Layer::Explicit(entries) => entries.values().all(|entry| match &entry.content {
-                    None => true,
-                    Some(Content::Leaf(_)) => false,
-                    Some(Content::Directory(below)) => below.only_removes(),
-                }),
-            })
-    }
-
     fn views(&self) -> Vec<View<'_>> {
-        self.0
+        self.layers
             .iter()
             .map(|layer| match layer {
                 Layer::Stored(digest) => View::Stored(*digest),
@@ -250,7 +252,7 @@ fn merge(
                         Some(Content::Directory(below)) => {
                             // Removing below a folder that is not there makes no folder, and below a file does nothing.
                             let here = matches!(names.get(name), Some(Merged::Directory(_)));
-                            if here || !below.only_removes() {
+                            if here || below.made {
                                 add(&mut names, name, Merged::Directory(below.views()), prefix)?;
                             }
                         }
