@@ -125,8 +125,8 @@ make_cookie () {
 need_cookie () {
   if [ -z "$RELEASE_COOKIE" ]; then
     if [ ! -e "$COOKIE_FILE" ]; then
-      [ "$1" != existing ] || fail "there is no cookie to reach $RELEASE_NODE with: $COOKIE_FILE is made when the system \
-is first started. If it was started with RELEASE_COOKIE, set RELEASE_COOKIE to the same value"
+      [ "$1" != existing ] || fail "there is no cookie to reach $RELEASE_NODE with: $COOKIE_FILE is made when the \
+system is first started. If it was started with RELEASE_COOKIE, set RELEASE_COOKIE to the same value"
       if ! make_cookie; then
         [ "$1" != optional ] || return 0
         fail "could not make $COOKIE_FILE. Set RELEASE_COOKIE, or make the folder writable for the first start"

@@ -84,7 +84,8 @@ fi
 run "$CLI" restart
 is "restart: status" "$STATUS" 0
 numbers_restarted () { [ "$("$CLI" rpc 'IO.puts(Sequence.next())')" = 100 ]; }
-if wait_for 30 numbers_restarted; then ok "restart: the system began anew"; else not_ok "restart: the system began anew"; fi
+TEXT="restart: the system began anew"
+if wait_for 30 numbers_restarted; then ok "$TEXT"; else not_ok "$TEXT"; fi
 run "$CLI" pid
 is "restart: the same operating system process" "$OUT" "$PID"
 run "$CLI" stop
