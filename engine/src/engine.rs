@@ -131,6 +131,17 @@ impl Engine {
         Checkout { steps }
     }
 
+    /// Calls `act` with what a step gets to see that needs every step of `report`: for work that must leave no result.
+    pub fn with_context<T>(
+        &self,
+        step: &str,
+        report: &RunReport,
+        act: impl FnOnce(&StepContext<'_>) -> T,
+    ) -> T {
+        let needs = report.steps.values().filter_map(|s| Some((s.name.clone(), s.result.clone()?))).collect();
+        act(&self.context(step, needs, &|_, _| {}))
+    }
+
     /// What an action gets to see.
     pub(crate) fn context<'a>(
         &'a self,

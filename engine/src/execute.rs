@@ -122,8 +122,10 @@ fn run(
         !ran.outputs.is_empty() && ran.outputs.values().all(|tree| mark.is_newer_than(store, tree));
     let outcome = if was_known { Outcome::Dup } else { Outcome::Ran };
     let stable = ran.stable && known.declared.cacheable;
-    let result = make_result(store, step, known, ran, duration_ms)?;
-    if stable {
+    // Asked anew: what an earlier lookup was told may have moved while the step ran.
+    let answers = Answers::new(&known.declared, &engine.env);
+    let result = make_result(store, step, known.key, &answers, ran, duration_ms)?;
+    if stable && known.answers.agree(&answers) {
         remember(store, &known.declared.parts, &result)?;
     }
     Ok((result, outcome))
@@ -132,7 +134,8 @@ fn run(
 fn make_result(
     store: &Store,
     step: &Step,
-    known: &Known<'_>,
+    key: ActionKey,
+    answers: &Answers<'_>,
     ran: Ran,
     duration_ms: u64,
 ) -> Result<StepResult, StepError> {
@@ -141,11 +144,11 @@ fn make_result(
     probes.dedup();
     let probes = probes
         .into_iter()
-        .map(|probe| known.answers.answer(&probe).map(|answer| (probe, answer)))
+        .map(|probe| answers.answer(&probe).map(|answer| (probe, answer)))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(StepResult {
-        key: known.key,
-        result_key: result_key(&known.key, &probes),
+        key,
+        result_key: result_key(&key, &probes),
         outputs: ran.outputs,
         values: ran.values,
         probes,

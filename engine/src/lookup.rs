@@ -43,6 +43,16 @@ impl<'a> Answers<'a> {
         self.known.borrow_mut().insert(probe.clone(), answer.clone());
         Ok(answer)
     }
+
+    /// Whether `later` was told the same wherever both have asked.
+    pub fn agree(&self, later: &Answers<'_>) -> bool {
+        let known = self.known.borrow();
+        later
+            .known
+            .borrow()
+            .iter()
+            .all(|(probe, answer)| known.get(probe).is_none_or(|before| before == answer))
+    }
 }
 
 /// What the store knows about an action.
