@@ -14,6 +14,7 @@ pub mod gc;
 mod index;
 mod manifest;
 mod parallel;
+mod probe;
 mod record;
 mod stamp;
 mod stat_cache;
@@ -27,9 +28,8 @@ pub use digest::{Digest, DigestParseError, Hasher};
 pub use error::{Result, StoreError};
 pub use fsutil::remove_tree;
 pub use index::{Index, ReleaseRow, RunRow};
-pub use manifest::{
-    Alternative, Answer, FileKind, MAX_ALTERNATIVES, MAX_PROBES, Manifest, ManifestError, Mismatch, Probe,
-};
+pub use manifest::{Alternative, MAX_ALTERNATIVES, MAX_PROBES, Manifest, ManifestError, Mismatch};
+pub use probe::{Answer, FileKind, Probe};
 pub use record::{RecordEntry, RecordKind};
 pub use stamp::{FileStamp, stamp, stamp_at};
 pub use stat_cache::{GRANULARITY, StatCache};

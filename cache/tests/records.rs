@@ -174,9 +174,11 @@ fn check(root: &Path) {
     assert_eq!(index.uses(RecordKind::Result).keys().collect::<Vec<_>>(), ["00aa"]);
 }
 
+type Damage<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn the_index_is_made_anew_from_the_files_on_any_doubt() {
-    let damages: [(&str, &dyn Fn(&Path)); 6] = [
+    let damages: [(&str, Damage<'_>); 6] = [
         ("none", &|_| ()),
         ("gone", &|path| fs::remove_file(path).unwrap()),
         ("garbage", &|path| fs::write(path, vec![b'x'; 5000]).unwrap()),

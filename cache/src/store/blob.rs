@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -10,17 +9,14 @@ use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Store;
+use super::io::{WHOLE, copy_hashing, create_at, read_whole, write_all};
+use crate::Digest;
 use crate::error::{At, Result, StoreError};
 use crate::stamp::{FileStamp, stamp_at, stamp_of};
-use crate::{Digest, Hasher};
-
-/// Files up to this size are read whole; larger ones pass through in pieces.
-pub(super) const WHOLE: u64 = 8 << 20;
-const PIECE: usize = 1 << 20;
 
 thread_local! {
     /// Reading thousands of files into one buffer saves as many allocations.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    pub(super) static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a look at a blob's file says.
@@ -240,7 +236,7 @@ impl Store {
         done.inspect_err(|_| self.drop_temporary(&name))
     }
 
-    fn drop_temporary(&self, name: &str) {
+    pub(super) fn drop_temporary(&self, name: &str) {
         let _ = rustix::fs::unlinkat(self.inner.session.folder(), name, AtFlags::empty());
     }
 
@@ -250,7 +246,7 @@ impl Store {
     }
 
     /// Marks a finished temporary file as untouched and moves it to its place.
-    fn settle(&self, file: &OwnedFd, name: &str, digest: &Digest, executable: bool) -> Result<()> {
+    pub(super) fn settle(&self, file: &OwnedFd, name: &str, digest: &Digest, executable: bool) -> Result<()> {
         let session = &self.inner.session;
         rustix::fs::futimens(file, &self.times()).at(&session.path().join(name), "set the time of")?;
         let target = blob_name(digest, executable);
@@ -265,117 +261,5 @@ impl Store {
             other => other,
         };
         renamed.at(&self.blob_path(digest, executable), "write")
-    }
-
-    /// Stores the content of a file, and returns its stamp as it was when opened.
-    pub(super) fn put_open_file(&self, path: &Path, follow: bool) -> Result<(Digest, FileStamp)> {
-        let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        flags.set(OFlags::NOFOLLOW, !follow);
-        let file = rustix::fs::open(path, flags, Mode::empty()).at(path, "open")?;
-        let stamp = stamp_of(&file).at(path, "look at")?;
-        if !stamp.is_file() {
-            return Err(StoreError::Unsupported { path: path.to_path_buf() });
-        }
-        if stamp.size > WHOLE {
-            return Ok((self.put_large(path, &file)?, stamp));
-        }
-        let digest = BUFFER.with_borrow_mut(|buffer| {
-            let mut count = read_whole(file.as_fd(), stamp.size as usize, buffer).at(path, "read")?;
-            while count > buffer.len() {
-                // It grew while it was read: from the start again, with room.
-                rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).at(path, "read")?;
-                let room = buffer.len().max(PIECE) * 2;
-                count = read_whole(file.as_fd(), room, buffer).at(path, "read")?;
-            }
-            let digest = Digest::of(buffer);
-            self.put_hashed(&digest, buffer)?;
-            Ok::<_, StoreError>(digest)
-        })?;
-        Ok((digest, stamp))
-    }
-
-    /// A large file is cloned or copied first and hashed as it then lies in the store: what is stored is what was hashed.
-    fn put_large(&self, path: &Path, source: &OwnedFd) -> Result<Digest> {
-        let session = &self.inner.session;
-        let name = session.name();
-        let target = session.path().join(&name);
-        let done = (|| {
-            let digest = if reflink_copy::reflink(path, &target).is_ok() {
-                Digest::of_file(&target).at(&target, "read")?
-            } else {
-                let file =
-                    create_at(session.folder(), &name, Mode::from_raw_mode(0o644)).at(&target, "create")?;
-                copy_hashing(source.as_fd(), file.as_fd()).at(&target, "write")?
-            };
-            if self.contains(&digest) {
-                self.drop_temporary(&name);
-                return Ok(digest);
-            }
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file =
-                rustix::fs::openat(session.folder(), &name, flags, Mode::empty()).at(&target, "open")?;
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).at(&target, "set the mode of")?;
-            self.settle(&file, &name, &digest, false)?;
-            Ok(digest)
-        })();
-        done.inspect_err(|_| self.drop_temporary(&name))
-    }
-}
-
-fn create_at(folder: BorrowedFd<'_>, name: &str, mode: Mode) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(folder, name, flags, mode)
-}
-
-/// Reads at most `size` bytes into `buffer` and cuts it to them. Returns how many there were, or more than `size` when
-/// the file goes on: one call for a file of the expected size.
-fn read_whole(file: BorrowedFd<'_>, size: usize, buffer: &mut Vec<u8>) -> rustix::io::Result<usize> {
-    if buffer.capacity() > WHOLE as usize * 2 && size < WHOLE as usize {
-        *buffer = Vec::new();
-    }
-    buffer.resize(size + 1, 0);
-    let mut at = 0;
-    loop {
-        match rustix::io::read(file, &mut buffer[at..]) {
-            Ok(0) => break,
-            Ok(count) => {
-                at += count;
-                // A short read at the expected end is the end of a regular file.
-                if at >= size {
-                    break;
-                }
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    buffer.truncate(at.min(size));
-    Ok(at)
-}
-
-pub(super) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn copy_hashing(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Digest, io::Error> {
-    let mut piece = vec![0; PIECE];
-    let mut hasher = Hasher::new();
-    loop {
-        match rustix::io::read(from, &mut piece[..]) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => {
-                hasher.update(&piece[..count]);
-                write_all(to, &piece[..count])?;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }

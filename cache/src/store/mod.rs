@@ -4,12 +4,13 @@ mod blob;
 mod checkout;
 mod dirs;
 mod ingest;
+mod io;
 mod materialize;
+mod put;
 mod session;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -133,7 +134,7 @@ fn check_version(root: &Path) -> Result<()> {
         Ok(found) if !found.trim().is_empty() => {
             Err(StoreError::Version { path, found: found.trim().to_owned() })
         }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&path, "read"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&path, "read"),
         _ => fsutil::write_atomically(&path, VERSION.as_bytes()).at(&path, "write"),
     }
 }

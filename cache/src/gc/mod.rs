@@ -4,13 +4,16 @@
 //! by newest use until the budget is spent. A store that another process has open is never collected: whoever builds may
 //! rely on a blob that nothing refers to yet.
 
+mod marks;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Result, StoreError};
 use crate::verify::{CasFile, cas_files};
-use crate::{Digest, Node, RecordKind, Store, remove_tree};
+use crate::{Digest, RecordKind, Store, remove_tree};
+use marks::Marks;
 
 /// How much may stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,23 +93,6 @@ struct Candidate {
     roots: Vec<Digest>,
 }
 
-/// Blobs found reachable.
-struct Marks<'a> {
-    store: &'a Store,
-    sizes: HashMap<[u8; 32], u64>,
-    live: HashSet<[u8; 32]>,
-    /// Those of them that were followed as directories. The same bytes may be a file elsewhere, which follows nothing.
-    followed: HashSet<[u8; 32]>,
-    bytes: u64,
-}
-
-/// What one candidate adds to the marks.
-#[derive(Default)]
-struct Reached {
-    blobs: HashSet<[u8; 32]>,
-    followed: HashSet<[u8; 32]>,
-}
-
 /// Decides what may go. Nothing is removed.
 pub fn plan(store: &Store, budget: &Budget, roots: Roots<'_>) -> Result<Plan> {
     let mut plan = Plan {
@@ -124,7 +110,7 @@ pub fn plan(store: &Store, budget: &Budget, roots: Roots<'_>) -> Result<Plan> {
     for file in files.iter().filter(|file| file.name.is_some()) {
         *sizes.entry(file.hash).or_default() += file.size;
     }
-    let mut marks = Marks { store, sizes, live: HashSet::new(), followed: HashSet::new(), bytes: 0 };
+    let mut marks = Marks::new(store, sizes);
     let young = now().saturating_sub(i64::try_from(budget.grace.as_secs()).unwrap_or(i64::MAX));
     let (pinned, mut others) = candidates(store, budget, roots)?;
     for candidate in &pinned {
@@ -263,47 +249,6 @@ fn used_records(store: &Store, kind: RecordKind) -> Result<Vec<(String, i64)>> {
             (entry.key, used)
         })
         .collect())
-}
-
-impl Marks<'_> {
-    /// What a candidate needs and nothing before it needed.
-    fn reach(&self, candidate: &Candidate) -> Result<Reached> {
-        let mut reached = Reached::default();
-        let mut todo: Vec<Digest> = candidate.roots.clone();
-        while let Some(digest) = todo.pop() {
-            if self.followed.contains(&digest.hash) || !reached.followed.insert(digest.hash) {
-                continue;
-            }
-            reached.blobs.insert(digest.hash);
-            let directory = match self.store.directory(&digest) {
-                Ok(directory) => directory,
-                // A root may be a plain blob, such as an output; and what is missing cannot be kept.
-                Err(error) if error.is_missing() => continue,
-                Err(error) => return Err(error),
-            };
-            for node in directory.entries.values() {
-                match node {
-                    Node::File { digest, .. } => {
-                        reached.blobs.insert(digest.hash);
-                    }
-                    Node::Directory { digest } => todo.push(*digest),
-                    Node::Symlink { .. } => {}
-                }
-            }
-        }
-        reached.blobs.retain(|hash| !self.live.contains(hash));
-        Ok(reached)
-    }
-
-    fn cost(&self, reached: &Reached) -> u64 {
-        reached.blobs.iter().filter_map(|hash| self.sizes.get(hash)).sum()
-    }
-
-    fn keep(&mut self, reached: Reached) {
-        self.bytes += self.cost(&reached);
-        self.live.extend(reached.blobs);
-        self.followed.extend(reached.followed);
-    }
 }
 
 fn now() -> i64 {

@@ -3,10 +3,13 @@
 //! What is grafted is not opened until the end, and then only where something else is in the same place: grafting thirty
 //! applications into a release reads no directory of theirs.
 
+mod merge;
+
 use std::collections::BTreeMap;
 
 use crate::tree::{check_name, check_target};
-use crate::{Digest, Directory, Node, Result, Store, TreeError};
+use crate::{Digest, Node, Result, Store, TreeError};
+use merge::{View, merge};
 
 /// A tree in the making. Later entries replace earlier ones of the same path, folders are merged; a file where a folder is
 /// (or the other way round) is a [`TreeError::Conflict`], unless it is put there by [`TreeBuilder::replace`].
@@ -207,109 +210,4 @@ impl Layers {
             })
             .collect()
     }
-}
-
-/// A layer as merging sees it.
-#[derive(Clone, Copy)]
-enum View<'a> {
-    Stored(Digest),
-    Explicit(&'a BTreeMap<String, Entry>),
-}
-
-/// What the layers so far say about one name.
-enum Merged<'a> {
-    Leaf(Node),
-    Directory(Vec<View<'a>>),
-}
-
-fn merge(
-    store: &Store,
-    layers: &[View<'_>],
-    prefix: &str,
-    encoded: &mut Vec<(Digest, Vec<u8>)>,
-) -> Result<Digest> {
-    if let [View::Stored(digest)] = layers {
-        return Ok(*digest);
-    }
-    let mut names: BTreeMap<String, Merged<'_>> = BTreeMap::new();
-    for layer in layers {
-        match layer {
-            View::Stored(digest) => {
-                for (name, node) in &store.directory(digest)?.entries {
-                    add(&mut names, name, stored_views(node), prefix)?;
-                }
-            }
-            View::Explicit(entries) => {
-                for (name, entry) in *entries {
-                    if entry.opaque {
-                        names.remove(name);
-                    }
-                    match &entry.content {
-                        None => {}
-                        Some(Content::Leaf(node)) => {
-                            add(&mut names, name, Merged::Leaf(node.clone()), prefix)?
-                        }
-                        Some(Content::Directory(below)) => {
-                            // Removing below a folder that is not there makes no folder, and below a file does nothing.
-                            let here = matches!(names.get(name), Some(Merged::Directory(_)));
-                            if here || below.made {
-                                add(&mut names, name, Merged::Directory(below.views()), prefix)?;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    let mut directory = Directory::default();
-    for (name, merged) in names {
-        let node = match merged {
-            Merged::Leaf(node) => node,
-            Merged::Directory(layers) => {
-                let digest = merge(store, &layers, &join(prefix, &name), encoded)?;
-                Node::Directory { digest }
-            }
-        };
-        directory.entries.insert(name, node);
-    }
-    let bytes = directory.encode();
-    let digest = Digest::of(&bytes);
-    encoded.push((digest, bytes));
-    Ok(digest)
-}
-
-fn stored_views<'a>(node: &Node) -> Merged<'a> {
-    match node {
-        Node::Directory { digest } => Merged::Directory(vec![View::Stored(*digest)]),
-        leaf => Merged::Leaf(leaf.clone()),
-    }
-}
-
-fn add<'a>(
-    names: &mut BTreeMap<String, Merged<'a>>,
-    name: &str,
-    next: Merged<'a>,
-    prefix: &str,
-) -> Result<(), TreeError> {
-    match (names.get_mut(name), next) {
-        (None, next) => {
-            names.insert(name.to_owned(), next);
-        }
-        (Some(Merged::Leaf(held)), Merged::Leaf(node)) => *held = node,
-        (Some(Merged::Directory(held)), Merged::Directory(layers)) => {
-            for layer in layers {
-                let again = matches!((held.last(), layer),
-                    (Some(View::Stored(a)), View::Stored(b)) if *a == b);
-                if !again {
-                    held.push(layer);
-                }
-            }
-        }
-        _ => return Err(TreeError::Conflict { path: join(prefix, name) }),
-    }
-    Ok(())
-}
-
-fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
 }
