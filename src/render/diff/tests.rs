@@ -1,0 +1,134 @@
+use relgraph_rules::beam_file::Function;
+use relgraph_rules::compare::*;
+
+use super::*;
+
+fn release(version: &str, erts: &str) -> Release {
+    Release { name: "demo".into(), version: version.into(), erts: Some(erts.into()), ..Release::default() }
+}
+
+fn module(name: &str, how: How) -> ModuleChange {
+    ModuleChange {
+        module: name.into(),
+        how,
+        protocol: false,
+        exports_added: Vec::new(),
+        exports_removed: Vec::new(),
+        behaviours_added: Vec::new(),
+        behaviours_removed: Vec::new(),
+        old_vsn: None,
+        new_vsn: None,
+    }
+}
+
+fn nothing() -> Comparison {
+    Comparison {
+        schema: SCHEMA,
+        same: true,
+        old: release("0.1.0", "13.1.5"),
+        new: release("0.1.0", "13.1.5"),
+        applications: Applications::default(),
+        modules: Vec::new(),
+        config: Config::default(),
+        files: Vec::new(),
+        sizes: Sizes::default(),
+    }
+}
+
+fn key(name: &str, change: Change, old: Option<&str>, new: Option<&str>) -> ConfigChange {
+    let (old, new) = (old.map(str::to_owned), new.map(str::to_owned));
+    let masked = old.as_deref() == Some("[masked]");
+    ConfigChange {
+        application: "demo".into(),
+        key: vec!["Elixir.Demo".into(), name.into()],
+        change,
+        old,
+        new,
+        masked,
+    }
+}
+
+#[test]
+fn nothing_is_one_line() {
+    assert_eq!(text(&nothing(), false), "demo 0.1.0: nothing differs\n");
+}
+
+#[test]
+fn a_page_tells_what_differs() {
+    let mut comparison = nothing();
+    comparison.same = false;
+    comparison.new = release("0.2.0", "13.1.5");
+    comparison.applications.changed.push(ApplicationChange {
+        name: "demo".into(),
+        old_version: "0.1.0".into(),
+        new_version: "0.2.0".into(),
+        old_mode: Some("permanent".into()),
+        new_mode: Some("load".into()),
+    });
+    let mut code = module("Elixir.Demo.Server", How::Code);
+    code.exports_added = (0..5).map(|arity| Function { name: "call".into(), arity }).collect();
+    code.old_vsn = Some("\"0\"".into());
+    comparison.modules.push(ApplicationModules {
+        application: "demo".into(),
+        added: vec!["Elixir.Demo.New".into()],
+        removed: Vec::new(),
+        changed: vec![code, module("Elixir.Demo", How::OnlyLines), module("demo", How::OnlyDebug)],
+    });
+    comparison.config.keys = vec![
+        key("step", Change::Changed, Some("1"), Some("2")),
+        key("secret", Change::Changed, Some("[masked]"), Some("[masked]")),
+        key("long", Change::Added, None, Some(&"x".repeat(100))),
+    ];
+    comparison.config.runtime = Some(Change::Changed);
+    comparison.files.push(FileChange {
+        path: "bin/de\u{1b}[2Jmo".into(),
+        role: FileRole::Script,
+        application: None,
+        change: Change::Changed,
+        old_size: Some(1200),
+        new_size: Some(999),
+    });
+    let size = ApplicationSize { application: "demo".into(), old: Some(1200), new: Some(2500) };
+    comparison.sizes = Sizes { old: 1_000_000, new: 1_001_300, applications: vec![size] };
+    let expected = "\
+demo 0.1.0 -> 0.2.0: 2 modules with other code, 3 config keys, same runtime
+
+applications
+  ~ demo 0.1.0 -> 0.2.0  permanent -> load
+
+modules of demo
+  + Demo.New
+  ~ Demo.Server  +call/0 +call/1 +call/2 and 2 more, vsn \"0\" -> none
+  ~ Demo  only lines
+  ~ demo  only debug data
+
+config
+  ~ demo Demo.step: 1 -> 2
+  ~ demo Demo.secret: a secret
+  + demo Demo.long: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+  ~ runtime.exs
+
+files
+  ~ bin/de\u{fffd}[2Jmo  1.2 kB -> 999 B
+
+size
+  ~ 1.0 MB -> 1.0 MB
+  + demo +1.3 kB
+";
+    assert_eq!(text(&comparison, false), expected);
+    let coloured = text(&comparison, true);
+    assert!(coloured.contains("\u{1b}[32m  + Demo.New\u{1b}[0m\n"), "{coloured}");
+}
+
+#[test]
+fn long_lists_are_cut_with_a_count() {
+    let mut comparison = nothing();
+    comparison.same = false;
+    let added: Vec<String> = (0..40).map(|number| format!("m{number:02}")).collect();
+    let modules =
+        ApplicationModules { application: "demo".into(), added, removed: Vec::new(), changed: Vec::new() };
+    comparison.modules.push(modules);
+    let page = text(&comparison, false);
+    assert_eq!(page.lines().count(), 1 + 2 + SHOWN + 1, "{page}");
+    assert!(page.ends_with("  + m11\n    and 28 more\n"), "{page}");
+}
