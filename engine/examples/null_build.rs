@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let digest = Digest::of(b"");
     let state =
         State { identity: digest, request: digest, root, taken_ns, entries, env: vec![], summary: vec![] };
-    let file = made.path().join("state");
+    let file = state.root.join("state");
     state.save(&file)?;
     println!("{} entries, {} bytes", state.entries.len(), std::fs::metadata(&file)?.len());
     let exe = std::env::current_exe()?;

@@ -118,8 +118,12 @@ fn run(
             )));
         }
     }
-    let was_known =
-        !ran.outputs.is_empty() && ran.outputs.values().all(|tree| mark.is_newer_than(store, tree));
+    // What the last build of this checkout made is known even when that was within this tick of the clock.
+    let made_before = |tree: &Digest| {
+        known.previous.is_some_and(|previous| previous.outputs.values().any(|old| old == tree))
+    };
+    let was_known = !ran.outputs.is_empty()
+        && ran.outputs.values().all(|tree| made_before(tree) || mark.is_newer_than(store, tree));
     let outcome = if was_known { Outcome::Dup } else { Outcome::Ran };
     let stable = ran.stable && known.declared.cacheable;
     // Asked anew: what an earlier lookup was told may have moved while the step ran.
