@@ -179,7 +179,10 @@ fn a_checkout_is_made_anew_when_anything_in_it_moved() {
             fs::remove_file(path.join("run")).unwrap();
             fs::hard_link(path.join("lib/app/same"), path.join("run")).unwrap();
         }),
-        ("written through", &|| fs::write(path.join("big"), vec![2; 9 << 20]).unwrap()),
+        ("written through", &|| {
+            fs::set_permissions(path.join("big"), fs::Permissions::from_mode(0o644)).unwrap();
+            fs::write(path.join("big"), vec![2; 9 << 20]).unwrap();
+        }),
     ];
     for (name, damage) in damages {
         damage();
