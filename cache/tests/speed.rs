@@ -76,8 +76,8 @@ fn a_release_of_3000_files() {
     best("stamp, each path", || (), || paths.iter().for_each(|path| assert!(stamp(path).unwrap().is_some())));
     // Turn by turn, because a disk that is busy writing back what came before slows both.
     let ratios = (0..5).map(|_| {
-        let ours = once(&clean, || store.materialize(&tree, &dest, Link::Copy).unwrap());
-        let theirs = once(&clean, || {
+        let ours = once(clean, || store.materialize(&tree, &dest, Link::Copy).unwrap());
+        let theirs = once(clean, || {
             assert!(Command::new("cp").arg("-r").args([&source, &dest]).status().unwrap().success());
         });
         println!("copy {:.0} ms, cp -r {:.0} ms", ours * 1000.0, theirs * 1000.0);
