@@ -1,1 +1,8 @@
-fn main() {}
+//! The command `relgraph`.
+
+mod cli;
+mod render;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

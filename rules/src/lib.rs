@@ -1,7 +1,23 @@
 //! The release rules of relgraph: release.yaml, Mix projects, runtimes, packages, comparison.
 
 pub mod beam_file;
+pub mod build;
+pub mod compare;
+pub mod deliver;
 pub mod diagnostic;
+pub mod discover;
 pub mod etf;
 pub mod init;
+pub mod layout;
+pub mod lower;
+pub mod namespace;
+pub mod package;
+pub mod project;
 pub mod schema;
+pub mod source;
+pub mod sources;
+pub mod steps;
+pub mod terms;
+pub mod toolchain;
+pub mod vm;
+pub mod watch;

@@ -1,0 +1,188 @@
+defmodule Relgraph.Describe do
+  @moduledoc "Asks Mix what the project is: its applications, their order and options, and the releases that it declares."
+
+  @doc "Loads `mix.exs` of the working directory and describes it. Paths are relative to that directory."
+  @spec run(map) :: map
+  def run(request) do
+    load_project("mix.exs")
+    config = Mix.Project.config()
+    check_elixir(config)
+    root = File.cwd!()
+    deps = Mix.Dep.load_and_cache()
+    known = MapSet.new(deps, & &1.app)
+
+    %{
+      project: %{
+        app: config[:app],
+        version: config[:version],
+        umbrella: Mix.Project.umbrella?(config),
+        config_path: relative(Path.expand(config[:config_path]), root),
+        deps_path: relative(Mix.Project.deps_path(config), root),
+        build_path: relative(Mix.Project.build_path(config), root),
+        consolidate_protocols: config[:consolidate_protocols],
+        lockfile: relative(Path.expand(config[:lockfile]), root),
+        default_release: config[:default_release],
+        releases: Enum.map(config[:releases] || [], &Atom.to_string(elem(&1, 0)))
+      },
+      applications: Enum.map(deps, &dependency(&1, root, known)),
+      release: release(request[:release], config, request),
+      toolchain: toolchain()
+    }
+  end
+
+  @doc "Loads a `mix.exs` as Mix's command line does."
+  @spec load_project(Path.t()) :: :ok
+  def load_project(file) do
+    undefined = Code.get_compiler_option(:no_warn_undefined)
+    Code.put_compiler_option(:no_warn_undefined, :all)
+    Code.compile_file(file)
+    Code.put_compiler_option(:no_warn_undefined, undefined)
+    :ok
+  end
+
+  defp check_elixir(config) do
+    with requirement when is_binary(requirement) <- config[:elixir],
+         false <- Version.match?(System.version(), requirement) do
+      raise Mix.ElixirVersionError,
+        target: config[:app] || Mix.Project.get(),
+        expected: requirement,
+        actual: System.version()
+    end
+  end
+
+  defp dependency(%Mix.Dep{} = dep, root, known) do
+    %{
+      app: dep.app,
+      dest: relative(dep.opts[:dest], root),
+      build: relative(dep.opts[:build], root),
+      manager: dep.manager,
+      env: dep.opts[:env] || :prod,
+      scm: scm(dep),
+      fetchable: dep.scm.fetchable?(),
+      compile: compile_option(dep.opts[:compile]),
+      app_file: dep.opts[:app] != false,
+      optional: dep.opts[:optional] == true,
+      runtime: dep.opts[:runtime] != false,
+      from_umbrella: dep.opts[:from_umbrella] == true,
+      children: for(child <- dep.deps, MapSet.member?(known, child.app), uniq: true, do: child.app),
+      system_env: Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
+      problem: problem(dep)
+    }
+  end
+
+  defp scm(%Mix.Dep{scm: Mix.SCM.Path} = dep), do: if(dep.opts[:from_umbrella], do: :umbrella, else: :path)
+  defp scm(%Mix.Dep{scm: Mix.SCM.Git}), do: :git
+  defp scm(%Mix.Dep{}), do: :hex
+
+  defp compile_option(nil), do: nil
+  defp compile_option(false), do: false
+  defp compile_option(command), do: to_string(command)
+
+  # Nothing is compiled yet, so a missing .app file or another build's leftovers are no problem here.
+  defp problem(%Mix.Dep{status: {:unavailable, _}} = dep), do: describe_problem("unavailable", dep)
+
+  defp problem(%Mix.Dep{status: {kind, _}} = dep)
+       when kind in [:diverged, :divergedreq, :divergedonly, :divergedtargets, :overridden, :nomatchvsn],
+       do: describe_problem(Atom.to_string(kind), dep)
+
+  defp problem(_dep), do: nil
+
+  defp describe_problem(kind, dep) do
+    %{kind: kind, message: dep |> Mix.Dep.format_status() |> to_string()}
+  end
+
+  defp release(nil, _config, _request), do: nil
+
+  defp release(name, config, request) do
+    declared = config[:releases] || []
+
+    {declared?, opts} =
+      case Keyword.fetch(declared, name) do
+        {:ok, fun} when is_function(fun, 0) -> {true, fun.()}
+        {:ok, opts} -> {true, opts}
+        :error -> {false, []}
+      end
+
+    strip = Map.get(request, :strip, Keyword.get(opts, :strip_beams, true))
+    steps = Keyword.get(opts, :steps, [:assemble])
+
+    %{
+      declared: declared?,
+      include_erts: erts(Keyword.get(opts, :include_erts, true)),
+      strip: recipe(strip),
+      steps: for(step <- steps, step not in [:assemble, :tar], do: inspect(step)),
+      tar: :tar in steps,
+      cookie: opts[:cookie],
+      applications: opts |> Keyword.get(:applications, []) |> Keyword.keys(),
+      overlays: opts[:overlays] |> List.wrap() |> Enum.map(&to_string/1),
+      templates: to_string(opts[:rel_templates_path] || "rel"),
+      executables_for: opts[:include_executables_for] || [:unix, :windows]
+    }
+  end
+
+  defp erts(fun) when is_function(fun, 0), do: erts(fun.())
+  defp erts(value) when is_boolean(value), do: value
+  defp erts(path), do: to_string(path)
+
+  # How this Elixir strips is found by asking it: a module that has every chunk goes in, the chunks that come out, in
+  # their order, are the recipe. It differs between versions.
+  defp recipe(false), do: nil
+  defp recipe(true), do: recipe([])
+
+  defp recipe(options) when is_list(options) do
+    keep = options[:keep] |> List.wrap() |> Enum.map(&to_string/1)
+    {:ok, stripped} = Mix.Release.strip_beam(sample(keep), Keyword.delete(options, :compress))
+    {:ok, _module, chunks} = :beam_lib.all_chunks(stripped)
+    %{chunks: Enum.map(chunks, fn {id, _} -> List.to_string(id) end), compress: options[:compress] == true}
+  end
+
+  defp sample(keep) do
+    forms = [{:attribute, 1, :module, :relgraph_sample}]
+    {:ok, _module, binary} = :compile.forms(forms, [:debug_info])
+    {:ok, _module, chunks} = :beam_lib.all_chunks(binary)
+    known = ~w(Attr CInf StrT LitT LocT Line Type Meta Dbgi Docs ExCk Abst FunT ExDp)
+    missing = Enum.uniq(known ++ keep) -- Enum.map(chunks, fn {id, _} -> List.to_string(id) end)
+    {:ok, binary} = :beam_lib.build_module(chunks ++ Enum.map(missing, &{String.to_charlist(&1), "x"}))
+    binary
+  end
+
+  defp toolchain do
+    %{
+      elixir: System.version(),
+      otp: otp_version(),
+      erts: :erlang.system_info(:version) |> List.to_string()
+    }
+  end
+
+  defp otp_version do
+    release = :erlang.system_info(:otp_release)
+
+    case :file.read_file(:filename.join([:code.root_dir(), 'releases', release, 'OTP_VERSION'])) do
+      {:ok, version} -> String.trim(version)
+      _ -> List.to_string(release)
+    end
+  end
+
+  defp relative(path, root) do
+    Relgraph.Paths.relative(path, root)
+  end
+end
+
+defmodule Relgraph.Paths do
+  @moduledoc "Relative paths that may climb (`../shared`), which `Path.relative_to/2` of older versions does not make."
+
+  @doc "`path` as seen from the folder `root`; both absolute."
+  @spec relative(Path.t(), Path.t()) :: Path.t()
+  def relative(path, root) do
+    climb(Path.split(Path.expand(path)), Path.split(Path.expand(root)))
+  end
+
+  defp climb([same | path], [same | root]), do: climb(path, root)
+
+  defp climb(path, root) do
+    case List.duplicate("..", length(root)) ++ path do
+      [] -> "."
+      parts -> Path.join(parts)
+    end
+  end
+end

@@ -1,0 +1,129 @@
+defmodule Relgraph.Trace do
+  @moduledoc """
+  Records what a step read: files, folders, environment variables, and programs that it started.
+
+  Every file operation of the VM ends in `:prim_file`, every look at the environment in `:os`, every program in
+  `:erlang.open_port/2`. Tracing calls of these finds inputs that nobody declared. Paths may be relative and the
+  working directory may move, so events carry timestamps and are put in order before paths are resolved.
+  """
+
+  @reads %{
+    {:open, 2} => :content,
+    {:read_file, 1} => :content,
+    {:copy, 3} => :content,
+    {:read_link, 1} => :content,
+    {:read_link_all, 1} => :content,
+    {:list_dir, 1} => :listing,
+    {:list_dir_all, 1} => :listing,
+    {:list_dir, 2} => :listing,
+    {:read_file_info, 1} => :kind,
+    {:read_file_info, 2} => :kind,
+    {:read_link_info, 1} => :kind,
+    {:read_link_info, 2} => :kind
+  }
+
+  @env [{:getenv, 0}, {:getenv, 1}, {:env, 0}]
+
+  @doc "Starts recording in this VM. Returns the recorder to give to `stop/1`."
+  @spec start() :: pid
+  def start do
+    {:ok, cwd} = :file.get_cwd()
+    recorder = spawn(fn -> record([], MapSet.new()) end)
+    :code.ensure_loaded(:prim_file)
+    for {name, arity} <- [{:set_cwd, 1} | Map.keys(@reads)], do: pattern(:prim_file, name, arity)
+    for {name, arity} <- @env, do: pattern(:os, name, arity)
+    pattern(:erlang, :open_port, 2)
+
+    for {name, arity} <- [fetch_docs: 1], do: pattern(Code, name, arity)
+    :erlang.trace(:all, true, [:call, :strict_monotonic_timestamp, {:tracer, recorder}])
+    Process.put(:relgraph_cwd, IO.chardata_to_string(cwd))
+    recorder
+  end
+
+  @doc "Stops recording; returns `%{reads: [{kind, path}], env: [name], programs: [command], docs: [module]}`."
+  @spec stop(pid) :: map
+  def stop(recorder) do
+    :erlang.trace(:all, false, [:call, :strict_monotonic_timestamp])
+    delivered = :erlang.trace_delivered(:all)
+
+    receive do
+      {:trace_delivered, :all, ^delivered} -> :ok
+    end
+
+    send(recorder, {:stop, self()})
+
+    receive do
+      {:recorded, events} -> summarize(events, Process.get(:relgraph_cwd))
+    end
+  end
+
+  defp pattern(module, name, arity) do
+    :erlang.trace_pattern({module, name, arity}, true, [])
+  end
+
+  # Absolute paths come by the thousand (code loading looks through every folder): they are kept once.
+  # Relative ones and moves of the working directory are all kept, with their time.
+  defp record(events, seen) do
+    receive do
+      {:trace_ts, _pid, :call, {module, name, args}, time} ->
+        event = event(module, name, args)
+
+        cond do
+          event == nil -> record(events, seen)
+          once?(event) and MapSet.member?(seen, event) -> record(events, seen)
+          once?(event) -> record([{time, event} | events], MapSet.put(seen, event))
+          true -> record([{time, event} | events], seen)
+        end
+
+      {:stop, from} ->
+        send(from, {:recorded, events |> Enum.sort() |> Enum.map(&elem(&1, 1))})
+    end
+  end
+
+  defp once?({:cwd, _}), do: false
+  defp once?({:read, _, path}), do: Path.type(path) == :absolute
+  defp once?(_), do: true
+
+  defp event(:prim_file, :set_cwd, [path]), do: {:cwd, text(path)}
+
+  defp event(:prim_file, :open, [path, modes]) when is_list(modes) do
+    # A file opened only for writing is an output.
+    writes? = :write in modes or :append in modes or :exclusive in modes
+    if writes? and :read not in modes, do: nil, else: {:read, :content, text(path)}
+  end
+
+  defp event(:prim_file, name, args) do
+    kind = Map.get(@reads, {name, length(args)})
+    if kind, do: {:read, kind, text(hd(args))}
+  end
+
+  defp event(:os, :getenv, [name]), do: {:env, text(name)}
+  defp event(:os, _, []), do: {:env, "*"}
+  defp event(:erlang, :open_port, [{:spawn, command}, _]), do: {:program, text(command)}
+  defp event(:erlang, :open_port, [{:spawn_executable, file}, _]), do: {:program, text(file)}
+  defp event(Code, :fetch_docs, [module]) when is_atom(module), do: {:docs, Atom.to_string(module)}
+  defp event(_, _, _), do: nil
+
+  defp text(binary) when is_binary(binary), do: binary
+
+  defp text(chars) do
+    IO.chardata_to_string(chars)
+  rescue
+    _ -> inspect(chars)
+  end
+
+  defp summarize(events, cwd) do
+    start = %{cwd: cwd, reads: MapSet.new(), env: MapSet.new(), programs: MapSet.new(), docs: MapSet.new()}
+
+    events
+    |> Enum.reduce(start, fn
+      {:cwd, path}, acc -> %{acc | cwd: Path.expand(path, acc.cwd)}
+      {:read, kind, path}, acc -> %{acc | reads: MapSet.put(acc.reads, {kind, Path.expand(path, acc.cwd)})}
+      {:env, name}, acc -> %{acc | env: MapSet.put(acc.env, name)}
+      {:program, command}, acc -> %{acc | programs: MapSet.put(acc.programs, command)}
+      {:docs, module}, acc -> %{acc | docs: MapSet.put(acc.docs, module)}
+    end)
+    |> Map.delete(:cwd)
+    |> Map.new(fn {key, set} -> {key, Enum.sort(set)} end)
+  end
+end

@@ -1,0 +1,177 @@
+//! Putting what was built where the user finds it: the release, its cookie, its packages, and the record of it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use relgraph_cache::{Digest, Link, Node, RecordKind, ReleaseRow, Store, StoreError, swap_in};
+use serde::{Deserialize, Serialize};
+
+use crate::project::ReleasedApplication;
+
+/// The schema of a release record.
+pub const RECORD_SCHEMA: &str = "relgraph.release/1";
+
+/// What is kept of a release that was built (docs/formats/release.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// [`RECORD_SCHEMA`].
+    pub schema: String,
+    /// The name of the release.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// `MIX_ENV`.
+    pub environment: String,
+    /// The release itself.
+    pub tree: Digest,
+    /// Its applications.
+    pub applications: Vec<RecordedApplication>,
+    /// The version of the runtime system; none without a Mix project.
+    pub erts: Option<String>,
+    /// The version of Elixir.
+    pub elixir: Option<String>,
+    /// The version of OTP.
+    pub otp: Option<String>,
+    /// How its steps were confined: the weakest.
+    pub sandbox: Option<String>,
+    /// The version of relgraph.
+    pub built_by: String,
+    /// When, in milliseconds since 1970.
+    pub built_at: i64,
+}
+
+/// An application of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedApplication {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// How it is started.
+    pub mode: String,
+}
+
+impl From<&ReleasedApplication> for RecordedApplication {
+    fn from(a: &ReleasedApplication) -> Self {
+        RecordedApplication { name: a.name.clone(), version: a.version.clone(), mode: a.mode.clone() }
+    }
+}
+
+/// Why something could not be put in its place.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The store or a file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        action: &'static str,
+        /// What it is about.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DeliverError + use<> {
+    let path = path.to_owned();
+    move |source| DeliverError::Io { action, path, source }
+}
+
+/// Where a cookie lies in a release.
+const COOKIE: &str = "releases/COOKIE";
+
+/// Puts a release into `dest`: it is complete beside it first, then takes its place at once. A cookie that is there
+/// stays, unless `cookie` gives another; so does what a running node wrote below `tmp`.
+pub fn release(store: &Store, tree: &Digest, dest: &Path, cookie: Option<&str>) -> Result<(), DeliverError> {
+    let parent = dest.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(failed("create", parent))?;
+    let name = dest.file_name().unwrap_or_default().to_string_lossy();
+    let staging = parent.join(format!(".{name}.{}.staging", std::process::id()));
+    relgraph_cache::remove_tree(&staging)?;
+    let put = || -> Result<(), DeliverError> {
+        store.materialize(tree, &staging, Link::Copy)?;
+        // The release may bring a cookie of its own, from an overlay.
+        if store.lookup(tree, COOKIE)?.is_none() {
+            let kept = fs::read_to_string(dest.join(COOKIE)).ok();
+            if let Some(cookie) = cookie.map(str::to_owned).or(kept) {
+                write_secret(&staging.join(COOKIE), &cookie)?;
+            }
+        }
+        // A node that runs from here has its pipes and logs there.
+        let (old, new) = (dest.join("tmp"), staging.join("tmp"));
+        if old.is_dir() && !new.exists() {
+            fs::rename(&old, &new).map_err(failed("move", &old))?;
+        }
+        swap_in(&staging, dest)?;
+        Ok(())
+    };
+    let done = put();
+    if done.is_err() {
+        // The error that led here is the one to tell.
+        let _ = relgraph_cache::remove_tree(&staging);
+    }
+    done
+}
+
+/// Writes the cookie of a release that is in place, readable by its owner only.
+pub fn cookie(dest: &Path, cookie: &str) -> Result<(), DeliverError> {
+    write_secret(&dest.join(COOKIE), cookie)
+}
+
+fn write_secret(path: &Path, secret: &str) -> Result<(), DeliverError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(failed("create", parent))?;
+    }
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("write", path))?;
+    file.write_all(secret.as_bytes()).map_err(failed("write", path))
+}
+
+/// Puts a package into `dest`. Nothing is written when it is there with the same bytes.
+pub fn package(store: &Store, digest: &Digest, dest: &Path) -> Result<(), DeliverError> {
+    if fs::metadata(dest).is_ok_and(|meta| meta.len() == digest.size)
+        && Digest::of_file(dest).is_ok_and(|there| there == *digest)
+    {
+        return Ok(());
+    }
+    let parent = dest.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(failed("create", parent))?;
+    let staging = parent.join(format!(".{}.staging", std::process::id()));
+    fs::copy(store.blob_path(digest, false), &staging).map_err(failed("write", &staging))?;
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o644)).map_err(failed("write", &staging))?;
+    fs::rename(&staging, dest).map_err(failed("write", dest))
+}
+
+/// The file of a package in the output of its step.
+pub fn package_file(store: &Store, tree: &Digest) -> Result<Option<Digest>, StoreError> {
+    Ok(match store.lookup(tree, crate::steps::package::FILE)? {
+        Some(Node::File { digest, .. }) => Some(digest),
+        _ => None,
+    })
+}
+
+/// Keeps the record of a release: the newest of a name, version and environment replaces the one before.
+pub fn record(store: &Store, record: &ReleaseRecord) -> Result<(), StoreError> {
+    let id = format!("{}\0{}\0{}", record.name, record.version, record.environment);
+    let key = blake3::Hash::from_bytes(blake3::derive_key("relgraph release v1", id.as_bytes())).to_hex().to_string();
+    let bytes = serde_json::to_vec(record).unwrap_or_default();
+    store.put_record(RecordKind::Release, &key, &bytes)?;
+    store.index().add_release(&ReleaseRow {
+        key,
+        name: record.name.clone(),
+        version: record.version.clone(),
+        tree: record.tree,
+        created: record.built_at,
+    })
+}

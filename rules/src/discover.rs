@@ -1,0 +1,115 @@
+//! From what a VM was seen to read to what its step depends on.
+//!
+//! A module of another application is three things (ARCHITECTURE.md, "Three identities of a .beam"): one that was
+//! loaded ran, so all of what runs in it counts; one that was only looked at counts with what others can see of it;
+//! and a module that was looked for and not found counts through the names of its folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use relgraph_cache::{Answer, Probe};
+use relgraph_engine::{Available, StepError};
+
+use crate::namespace::Namespace;
+use crate::vm::{Facts, is_visible};
+
+/// Variables that the programs which build native code read without asking anyone.
+const NATIVE: [&str; 12] = [
+    "CC", "CFLAGS", "CPPFLAGS", "CXX", "CXXFLAGS", "LDFLAGS", "LDLIBS", "MAKEFLAGS", "AR", "LD", "PKG_CONFIG_PATH",
+    "CROSSCOMPILE",
+];
+
+/// Where a step's inputs lie.
+pub struct Scope<'a> {
+    /// What it could read.
+    pub namespace: &'a Namespace,
+    /// Its own sources: everything in there, and what was looked for in vain, counts.
+    pub own: Vec<String>,
+    /// Folders of other applications (`project/_build/prod/lib/NAME`) by the name of the application.
+    pub dependencies: BTreeMap<String, String>,
+    /// Folders that the step itself fills.
+    pub ignored: Vec<String>,
+    /// Variables that are part of the key anyway.
+    pub declared_env: BTreeSet<String>,
+}
+
+impl Scope<'_> {
+    /// The probes that stand for what was read.
+    pub fn probes(&self, facts: &Facts, env: &BTreeMap<String, String>) -> Result<Vec<Probe>, StepError> {
+        let loaded: BTreeSet<&str> = facts.loaded.iter().map(|(_, path)| path.as_str()).collect();
+        let docs: BTreeSet<String> = facts.docs.iter().map(|module| format!("{module}.beam")).collect();
+        let mut probes = BTreeSet::new();
+        for (kind, path) in &facts.reads {
+            if self.ignored.iter().any(|folder| within(path, folder)) {
+                continue;
+            }
+            if let Some((name, at)) = self.dependency(path) {
+                let rest = path[at.len()..].trim_start_matches('/');
+                match rest.strip_prefix("ebin/") {
+                    Some(beam) if beam.ends_with(".beam") => {
+                        probes.insert(self.module(name, at, path, beam, kind, &loaded, &docs)?);
+                    }
+                    _ => self.insert(&mut probes, kind, path)?,
+                }
+            } else if self.own.iter().any(|folder| within(path, folder)) {
+                self.insert(&mut probes, kind, path)?;
+            }
+        }
+        if !facts.programs.is_empty() {
+            // What another program read is nobody's knowledge: it may have been anything that was there.
+            probes.extend(self.own.iter().map(|folder| Probe::Tree(folder.clone())));
+            probes.extend(self.dependencies.values().map(|folder| Probe::Tree(folder.clone())));
+            probes.extend(NATIVE.map(|name| Probe::Env(name.to_owned())));
+        }
+        let all = facts.env.iter().any(|name| name == "*");
+        let asked = facts.env.iter().filter(|name| *name != "*").chain(env.keys().filter(|_| all));
+        let asked = asked.filter(|name| is_visible(name) && !self.declared_env.contains(*name));
+        probes.extend(asked.map(|name| Probe::Env(name.clone())));
+        Ok(probes.into_iter().collect())
+    }
+
+    fn dependency(&self, path: &str) -> Option<(&str, &str)> {
+        self.dependencies
+            .iter()
+            .find(|(_, at)| within(path, at))
+            .map(|(name, at)| (name.as_str(), at.as_str()))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn module(
+        &self,
+        name: &str,
+        at: &str,
+        path: &str,
+        beam: &str,
+        kind: &str,
+        loaded: &BTreeSet<&str>,
+        docs: &BTreeSet<String>,
+    ) -> Result<Probe, StepError> {
+        if self.namespace.answer(&Probe::Kind(path.to_owned()))? == Answer::Absent {
+            return Ok(Probe::Listing(format!("{at}/ebin")));
+        }
+        Ok(if loaded.contains(path) {
+            Probe::Content(format!("views/{name}/run/{beam}"))
+        } else if kind == "kind" {
+            Probe::Kind(path.to_owned())
+        } else if docs.contains(beam) {
+            Probe::Content(path.to_owned())
+        } else {
+            Probe::Content(format!("views/{name}/interface/{beam}"))
+        })
+    }
+
+    fn insert(&self, probes: &mut BTreeSet<Probe>, kind: &str, path: &str) -> Result<(), StepError> {
+        let probe = match kind {
+            "content" => Probe::Content(path.to_owned()),
+            "listing" => Probe::Listing(path.to_owned()),
+            _ => Probe::Kind(path.to_owned()),
+        };
+        probes.insert(probe);
+        Ok(())
+    }
+}
+
+fn within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,83 @@
+//! What a step could read: folders of sources and stored trees under the names that the sandbox gives them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use relgraph_cache::{Answer, Digest, FileKind, Hasher, Node, Probe, Store};
+use relgraph_engine::{Available, StepError};
+
+use crate::source::Snapshot;
+
+/// Where something comes from.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A folder of sources.
+    Source(Arc<Snapshot>),
+    /// A stored tree.
+    Tree(Digest),
+}
+
+/// Places by path, seen from the fixed path of the sandbox (`project`, `project/_build/prod/lib/jason`).
+#[derive(Clone)]
+pub struct Namespace {
+    store: Store,
+    places: BTreeMap<String, Place>,
+}
+
+impl Namespace {
+    /// Nothing yet.
+    pub fn new(store: &Store) -> Self {
+        Namespace { store: store.clone(), places: BTreeMap::new() }
+    }
+
+    /// Puts something at a path; what is deeper wins over what is above it.
+    pub fn put(&mut self, path: impl Into<String>, place: Place) {
+        self.places.insert(path.into(), place);
+    }
+
+    /// The place that a path belongs to, and the rest of the path.
+    pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a str, &'a Place, &'p str)> {
+        let mut end = path.len();
+        loop {
+            if let Some((at, place)) = self.places.get_key_value(&path[..end]) {
+                return Some((at, place, path[end..].trim_start_matches('/')));
+            }
+            end = path[..end].rfind('/')?;
+        }
+    }
+
+    fn in_tree(&self, probe: &Probe, tree: &Digest, path: &str) -> Result<Answer, StepError> {
+        let node =
+            if path.is_empty() { Some(Node::Directory { digest: *tree }) } else { self.store.lookup(tree, path)? };
+        Ok(match (probe, node) {
+            (_, None) => Answer::Absent,
+            (Probe::Kind(_), Some(Node::File { .. })) => Answer::Exists(FileKind::File),
+            (Probe::Kind(_), Some(Node::Directory { .. })) => Answer::Exists(FileKind::Directory),
+            (_, Some(Node::Symlink { target })) => Answer::Symlink(target),
+            (Probe::Listing(_), Some(Node::Directory { digest })) => {
+                let mut hasher = Hasher::new();
+                for name in self.store.directory(&digest)?.entries.keys() {
+                    hasher.update(name.as_bytes());
+                    hasher.update(b"\0");
+                }
+                Answer::Listing(hasher.finish())
+            }
+            (Probe::Tree(_), Some(Node::Directory { digest })) => Answer::Tree(digest),
+            (_, Some(Node::Directory { .. })) => Answer::Directory,
+            (_, Some(Node::File { digest, executable })) => Answer::File { digest, executable },
+        })
+    }
+}
+
+impl Available for Namespace {
+    fn answer(&self, probe: &Probe) -> Result<Answer, StepError> {
+        let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe else {
+            return Ok(Answer::Absent);
+        };
+        match self.find(path) {
+            None => Ok(Answer::Absent),
+            Some((_, Place::Source(snapshot), rest)) => Ok(snapshot.answer(probe, rest)),
+            Some((_, Place::Tree(tree), rest)) => self.in_tree(probe, tree, rest),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The folders of a project and of what lies beside it, looked at once per build.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use relgraph_cache::StatCache;
+use relgraph_engine::StepError;
+
+use crate::source::Snapshot;
+
+/// Looks at folders and remembers what it saw.
+pub struct Sources {
+    root: PathBuf,
+    stat: Arc<StatCache>,
+    seen: Mutex<BTreeMap<String, Arc<Snapshot>>>,
+}
+
+impl Sources {
+    /// For the project in `root`.
+    pub fn new(root: &Path, stat: Arc<StatCache>) -> Self {
+        Sources { root: root.to_owned(), stat, seen: Mutex::default() }
+    }
+
+    /// The project's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What knows the digests of files.
+    pub fn stat(&self) -> Arc<StatCache> {
+        Arc::clone(&self.stat)
+    }
+
+    /// Everything in a folder, given by its path seen from the project's (`.`, `../shared`).
+    pub fn whole(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = seen.get(folder) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let dir = if folder == "." { self.root.clone() } else { self.root.join(folder) };
+        let snapshot = Arc::new(Snapshot::take(&dir, &|_| false, &self.stat)?);
+        seen.insert(folder.to_owned(), Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// The sources of one application: its folder without those of the other applications in it.
+    pub fn of(&self, dest: &str, others: &[&str]) -> Result<Arc<Snapshot>, StepError> {
+        let inner: Vec<&str> = others
+            .iter()
+            .filter_map(|other| {
+                if dest == "." {
+                    (!other.starts_with("..") && *other != ".").then_some(*other)
+                } else {
+                    other.strip_prefix(dest)?.strip_prefix('/')
+                }
+            })
+            .collect();
+        let skip = |path: &str| inner.iter().any(|folder| within(path, folder));
+        if dest == "." || dest.starts_with("..") {
+            return Ok(Arc::new(self.whole(dest)?.part("", &skip)));
+        }
+        Ok(Arc::new(self.whole(".")?.part(dest, &skip)))
+    }
+
+    /// The folders that were looked at.
+    pub fn seen(&self) -> Vec<(String, Arc<Snapshot>)> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(folder, snapshot)| (folder.clone(), Arc::clone(snapshot))).collect()
+    }
+}
+
+fn within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,224 @@
+//! `assemble`: puts the trees together. No bytes move.
+
+use std::collections::BTreeMap;
+
+use relgraph_cache::{Digest, Node, Store, StoreError, TreeBuilder, TreeError};
+use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
+use serde::Serialize;
+
+use super::boot::{self, Boot};
+use super::compile::Seen;
+use super::{protocols, runtime, scripts, strip};
+use crate::project::BootFacts;
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "assemble", version: 1 };
+/// The name of this step.
+pub const STEP: &str = "assemble";
+/// The schema of the manifest that a release carries.
+pub const MANIFEST_SCHEMA: &str = "relgraph.manifest/1";
+
+/// Something laid over the release: the step that made it, the name of its output, and the folder it goes to.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// The step.
+    pub step: String,
+    /// Its output.
+    pub output: String,
+    /// The folder inside the release; empty: its root.
+    pub into: String,
+}
+
+/// What a Mix release is put together from, besides layers.
+#[derive(Debug, Clone)]
+pub struct MixParts {
+    /// Every application of the project.
+    pub applications: Vec<Seen>,
+    /// Whether it is laid out for hot upgrades.
+    pub hot: bool,
+    /// Whether protocols are consolidated.
+    pub consolidated: bool,
+    /// `MIX_ENV`.
+    pub environment: String,
+    /// Versions of Elixir and OTP.
+    pub elixir: String,
+    /// OTP's version.
+    pub otp: String,
+}
+
+/// Puts a release together.
+pub struct Assemble {
+    /// What comes of the Mix project, if there is one.
+    pub mix: Option<MixParts>,
+    /// What is laid over it, in order.
+    pub layers: Vec<Layer>,
+}
+
+/// What a release carries about itself in `releases/VERSION/relgraph.json`.
+#[derive(Debug, Serialize)]
+struct Manifest<'a> {
+    schema: &'static str,
+    name: &'a str,
+    version: &'a str,
+    environment: &'a str,
+    layout: &'static str,
+    elixir: &'a str,
+    otp: &'a str,
+    erts: &'a str,
+    applications: Vec<Listed<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    version: &'a str,
+    mode: &'a str,
+}
+
+impl Assemble {
+    /// The trees it puts together: the name of the part in the key, the tree, where it goes.
+    fn trees(&self, cx: &StepContext<'_>) -> Result<Vec<(String, Digest, String)>, StepError> {
+        let mut trees = Vec::new();
+        if let Some(mix) = &self.mix {
+            let boot = cx.need(boot::STEP)?;
+            let facts = Boot::read(cx.store, boot)?;
+            for application in &facts.applications {
+                let step = strip::step(&application.name);
+                if mix.applications.iter().any(|seen| seen.app == application.name) {
+                    let at = format!("lib/{}-{}", application.name, application.version);
+                    trees.push((step.clone(), cx.need(&step)?.output("app")?, at));
+                }
+            }
+            trees.push((runtime::STEP.into(), cx.need(runtime::STEP)?.output("runtime")?, String::new()));
+            trees.push((scripts::STEP.into(), cx.need(scripts::STEP)?.output("scripts")?, String::new()));
+            let releases = format!("releases/{}", facts.version);
+            trees.push((boot::STEP.into(), boot.output("version")?, releases.clone()));
+            if mix.consolidated {
+                let at = if mix.hot {
+                    format!("lib/{0}_protocols-{1}/ebin", facts.name, facts.version)
+                } else {
+                    format!("{releases}/consolidated")
+                };
+                trees.push((protocols::STEP.into(), cx.need(protocols::STEP)?.output("consolidated")?, at));
+            }
+        }
+        Ok(trees)
+    }
+
+    fn mix_files(&self, cx: &StepContext<'_>, mix: &MixParts, tree: &mut TreeBuilder) -> Result<(), StepError> {
+        let boot = cx.need(boot::STEP)?;
+        let facts = Boot::read(cx.store, boot)?;
+        let specs = boot.output("specs")?;
+        let mut names: Vec<(&str, &str)> =
+            facts.applications.iter().map(|a| (a.name.as_str(), a.version.as_str())).collect();
+        let protocols = format!("{}_protocols", facts.name);
+        if mix.hot && mix.consolidated {
+            names.push((&protocols, &facts.version));
+        }
+        let runtime = cx.need(runtime::STEP)?.output("runtime")?;
+        for (name, version) in names {
+            let lib = format!("lib/{name}-{version}");
+            // An application of OTP is not brought where there is no runtime.
+            let ours = mix.applications.iter().any(|seen| seen.app == name) || name == protocols;
+            if !ours && cx.store.lookup(&runtime, &lib)?.is_none() {
+                continue;
+            }
+            if let Some(node) = cx.store.lookup(&specs, &format!("{name}.app"))? {
+                tree.replace(&format!("{lib}/ebin/{name}.app"), node).map_err(conflict)?;
+            }
+        }
+        let files = boot.output("files")?;
+        for name in ["start_erl.data", "RELEASES"] {
+            if let Some(node) = cx.store.lookup(&files, name)? {
+                tree.replace(&format!("releases/{name}"), node).map_err(conflict)?;
+            }
+        }
+        let manifest = cx.store.put_bytes(&manifest(mix, &facts)?)?;
+        let path = format!("releases/{}/relgraph.json", facts.version);
+        tree.replace(&path, Node::File { digest: manifest, executable: false }).map_err(conflict)
+    }
+}
+
+fn manifest(mix: &MixParts, facts: &BootFacts) -> Result<Vec<u8>, StepError> {
+    let listed = |a: &'_ crate::project::ReleasedApplication| (a.name.clone(), a.version.clone(), a.mode.clone());
+    let applications: Vec<_> = facts.applications.iter().map(listed).collect();
+    let manifest = Manifest {
+        schema: MANIFEST_SCHEMA,
+        name: &facts.name,
+        version: &facts.version,
+        environment: &mix.environment,
+        layout: if mix.hot { "hot" } else { "mix" },
+        elixir: &mix.elixir,
+        otp: &mix.otp,
+        erts: &facts.erts_version,
+        applications: applications
+            .iter()
+            .map(|(name, version, mode)| Listed { name, version, mode })
+            .collect(),
+    };
+    let mut text = serde_json::to_vec_pretty(&manifest)
+        .map_err(|e| StepError::internal(format!("the manifest cannot be written: {e}")))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+impl Action for Assemble {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = KeyParts::new();
+        for (name, tree, at) in self.trees(cx)? {
+            parts.digest(format!("input {name}"), &tree);
+            parts.text(format!("place of {name}"), at);
+        }
+        if let Some(mix) = &self.mix {
+            let boot = cx.need(boot::STEP)?;
+            for output in ["specs", "files", "facts"] {
+                parts.digest(format!("input boot {output}"), &boot.output(output)?);
+            }
+            parts.list("made with", [&mix.environment, &mix.elixir, &mix.otp]);
+            parts.text("layout", if mix.hot { "hot" } else { "mix" });
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            parts.digest(format!("input {}", layer.step), &cx.need(&layer.step)?.output(&layer.output)?);
+            parts.text(format!("place of {}", layer.step), format!("{index} {}", layer.into));
+        }
+        Ok(Declared::new(parts))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let mut tree = TreeBuilder::new();
+        for (_, digest, at) in self.trees(cx)? {
+            tree.graft(&at, digest).map_err(conflict)?;
+        }
+        if let Some(mix) = &self.mix {
+            self.mix_files(cx, mix, &mut tree)?;
+        }
+        let mut release = tree.finish(cx.store)?;
+        for layer in &self.layers {
+            let over = cx.need(&layer.step)?.output(&layer.output)?;
+            release = lay_over(cx.store, &release, &over, &layer.into)?;
+        }
+        Ok(Ran { outputs: BTreeMap::from([("release".to_owned(), release)]), ..Ran::default() })
+    }
+}
+
+/// A tree with another laid over it: what both have is the other's.
+fn lay_over(store: &Store, tree: &Digest, over: &Digest, into: &str) -> Result<Digest, StepError> {
+    let mut builder = TreeBuilder::from_tree(store, tree)?;
+    for (path, node) in store.walk(over)? {
+        let at = if into.is_empty() { path } else { format!("{into}/{path}") };
+        match node {
+            Node::Directory { .. } => {
+                if !matches!(store.lookup(tree, &at)?, Some(Node::Directory { .. })) {
+                    builder.directory(&at).map_err(conflict)?;
+                }
+            }
+            node => builder.replace(&at, node).map_err(conflict)?,
+        }
+    }
+    Ok(builder.finish(store)?)
+}
+
+/// Two parts of a release that want the same path.
+pub fn conflict(error: TreeError) -> StepError {
+    StepError::from(StoreError::from(error))
+}

@@ -1,0 +1,194 @@
+//! `boot`: what lies below `releases/`: boot scripts, sys.config, vm.args, env scripts, and the list of applications.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use relgraph_cache::{Digest, Node, Store, TreeBuilder};
+use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
+
+use super::assemble::conflict;
+use super::compile::{self, Seen};
+use super::config;
+use super::describe::Whole;
+use crate::discover::Scope;
+use crate::namespace::{Namespace, Place};
+use crate::project::BootFacts;
+use crate::terms::Value;
+use crate::toolchain::Erlang;
+use crate::vm::{Common, Vm};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "boot", version: 1 };
+/// The name of this step.
+pub const STEP: &str = "boot";
+
+/// Which runtime a release holds.
+#[derive(Debug, Clone)]
+pub enum Runtime {
+    /// None.
+    None,
+    /// The one that builds it.
+    Own,
+    /// Another installation.
+    Other(Erlang),
+}
+
+/// Makes what lies below `releases/`.
+pub struct Boot {
+    /// What it shares with the others.
+    pub common: Common,
+    /// The project.
+    pub whole: Whole,
+    /// Every application of the project, the project itself last.
+    pub applications: Vec<Seen>,
+    /// The name of the release.
+    pub release: String,
+    /// Its version, where release.yaml gives one.
+    pub version: Option<String>,
+    /// Applications and modes that release.yaml gives.
+    pub modes: Vec<(String, String)>,
+    /// Its runtime.
+    pub runtime: Runtime,
+    /// `unix`, `windows`.
+    pub executables_for: Vec<String>,
+    /// Whether it is laid out for hot upgrades.
+    pub hot: bool,
+    /// Whether protocols are consolidated.
+    pub consolidated: bool,
+}
+
+impl Boot {
+    /// What the step found out about the release.
+    pub fn read(store: &Store, result: &StepResult) -> Result<BootFacts, StepError> {
+        let tree = result.output("facts")?;
+        let Some(Node::File { digest, .. }) = store.lookup(&tree, "release.json")? else {
+            return Err(StepError::internal("the step `boot` left no release.json"));
+        };
+        serde_json::from_slice(&store.read(&digest)?)
+            .map_err(|e| StepError::internal(format!("release.json cannot be read: {e}")))
+    }
+
+    fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+        let mut namespace = self.whole.namespace(cx)?;
+        for seen in &self.applications {
+            let result = cx.need(&compile::step(&seen.app))?;
+            namespace.put(self.whole.layout.at(&seen.build), Place::Tree(result.output("app")?));
+            namespace.put(format!("views/{}", seen.app), Place::Tree(result.output("views")?));
+        }
+        Ok(namespace)
+    }
+}
+
+impl Action for Boot {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        parts.text("release", &self.release);
+        parts.text("version", self.version.as_deref().unwrap_or("of the project"));
+        parts.list("modes", self.modes.iter().map(|(app, mode)| format!("{app} {mode}")));
+        parts.list("executables", &self.executables_for);
+        parts.list("folders", self.whole.own());
+        parts.list("applications", self.applications.iter().map(|seen| seen.app.as_str()));
+        parts.text("layout", if self.hot { "hot upgrades" } else { "mix" });
+        parts.text("consolidated", if self.consolidated { "yes" } else { "no" });
+        match &self.runtime {
+            Runtime::None => parts.text("runtime", "none"),
+            Runtime::Own => parts.text("runtime", "own"),
+            Runtime::Other(erlang) => {
+                let libraries = super::runtime::libraries(&erlang.root)?;
+                parts.text("runtime", &erlang.erts).list("runtime applications", libraries)
+            }
+        };
+        parts.digest("configuration", &cx.need("config")?.output("config")?);
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let mut vm = Vm::new(cx, &self.common)?;
+        let same = self.whole.stage(&vm)?;
+        let mut paths = Vec::new();
+        for seen in &self.applications {
+            let folder = self.whole.layout.at(&seen.build);
+            vm.mount_tree(&cx.need(&compile::step(&seen.app))?.output("app")?, &folder)?;
+            paths.push(Value::text(vm.inside(&format!("{folder}/ebin"))));
+        }
+        let tree = cx.need("config")?.output("config")?;
+        let mut files = Vec::new();
+        for (name, digest) in config::applications(cx.store, &tree)? {
+            vm.write(&format!("config/{name}.etf"), &cx.store.read(&digest)?)?;
+            files.push(Value::text(vm.inside(&format!("config/{name}.etf"))));
+        }
+        let pairs = self.pairs(&mut vm, paths, files);
+        let said = vm.request("boot", &self.whole.layout, pairs)?;
+        let scope = Scope {
+            namespace: &self.namespace(cx)?,
+            own: self.whole.own(),
+            dependencies: self
+                .applications
+                .iter()
+                .map(|seen| (seen.app.clone(), self.whole.layout.at(&seen.build)))
+                .collect(),
+            ignored: Vec::new(),
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let probes = scope.probes(&said.facts, cx.env)?;
+        let outputs = self.outputs(cx, &vm, &said.answer)?;
+        Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
+    }
+}
+
+impl Boot {
+    fn pairs(&self, vm: &mut Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
+        let include_erts = match &self.runtime {
+            Runtime::None => Value::Bool(false),
+            Runtime::Own => Value::Bool(true),
+            Runtime::Other(erlang) => {
+                vm.mount(&erlang.root, "runtime");
+                Value::text(vm.inside(&format!("runtime/erts-{}", erlang.erts)))
+            }
+        };
+        let modes =
+            self.modes.iter().map(|(app, mode)| Value::pair(Value::atom(app), Value::atom(mode))).collect();
+        let mut pairs = vec![
+            ("release", Value::atom(&self.release)),
+            ("out", Value::text(vm.inside("out"))),
+            ("code_paths", Value::List(code_paths)),
+            ("config", Value::List(config)),
+            ("include_erts", include_erts),
+            ("applications", Value::List(modes)),
+            ("executables_for", Value::List(self.executables_for.iter().map(Value::atom).collect())),
+            ("upgrades", Value::atom(if self.hot { "hot" } else { "none" })),
+            ("consolidated", Value::Bool(self.consolidated)),
+        ];
+        pairs.extend(self.version.as_ref().map(|version| ("version", Value::text(version))));
+        pairs
+    }
+
+    fn outputs(
+        &self,
+        cx: &StepContext<'_>,
+        vm: &Vm<'_>,
+        answer: &serde_json::Value,
+    ) -> Result<BTreeMap<String, Digest>, StepError> {
+        let mut facts: BootFacts = serde_json::from_value(answer.clone())
+            .map_err(|e| StepError::internal(format!("the facts of the release cannot be read: {e}")))?;
+        let prefix = vm.inside("");
+        for application in &mut facts.applications {
+            if let Some(path) = application.path.strip_prefix(&prefix) {
+                application.path = path.to_owned();
+            }
+        }
+        let json = serde_json::to_vec_pretty(&facts)
+            .map_err(|e| StepError::internal(format!("the facts of the release cannot be written: {e}")))?;
+        let mut tree = TreeBuilder::new();
+        tree.file("release.json", cx.store.put_bytes(&json)?, false).map_err(conflict)?;
+        let out = vm.real("out");
+        let below = |folder: &str| cx.store.ingest(&out.join(folder), &|_| true);
+        let loose = cx.store.ingest(&out, &|path| ["erl", "start_erl.data", "RELEASES"].contains(&path))?;
+        Ok(BTreeMap::from([
+            ("facts".to_owned(), tree.finish(cx.store)?),
+            ("version".to_owned(), below("version")?),
+            ("specs".to_owned(), below("apps")?),
+            ("files".to_owned(), loose),
+        ]))
+    }
+}

@@ -1,0 +1,241 @@
+//! `compile APP`: one application from its own sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use relgraph_cache::{Digest, Node, Store, TreeBuilder};
+use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
+
+use super::{assemble::conflict, config};
+use crate::beam_file;
+use crate::discover::Scope;
+use crate::layout::Layout;
+use crate::namespace::{Namespace, Place};
+use crate::project::Application;
+use crate::source::Snapshot;
+use crate::terms::Value;
+use crate::vm::{Common, Vm};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "compile", version: 1 };
+
+/// The name of the step that compiles an application.
+pub fn step(app: &str) -> String {
+    format!("compile {app}")
+}
+
+/// A compiled application that another one sees.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its name.
+    pub app: String,
+    /// Where it is built, seen from the project's folder.
+    pub build: String,
+}
+
+/// Compiles one application.
+pub struct Compile {
+    /// What it shares with the others, `MIX_ENV` being this application's own.
+    pub common: Common,
+    /// The application; for the project itself made up from its description.
+    pub application: Application,
+    /// Whether it is the project itself.
+    pub root: bool,
+    /// Its sources.
+    pub source: Arc<Snapshot>,
+    /// Where things lie inside the sandbox.
+    pub layout: Layout,
+    /// What it sees, in the order of the description.
+    pub sees: Vec<Seen>,
+    /// Names of all applications of the project: the configuration of one that it does not see is none of its business.
+    pub all: Arc<BTreeSet<String>>,
+    /// Where dependencies lie, seen from the project's folder.
+    pub deps_path: String,
+    /// The lock file, seen from the project's folder.
+    pub lockfile: String,
+    /// Where Mix builds, seen from the project's folder.
+    pub build_path: String,
+}
+
+impl Compile {
+    /// The configuration that it can ask for.
+    fn configuration(&self, cx: &StepContext<'_>) -> Result<Vec<(String, Digest)>, StepError> {
+        let tree = cx.need("config")?.output("config")?;
+        let mut found = config::applications(cx.store, &tree)?;
+        found.retain(|(app, _)| {
+            *app == self.application.app
+                || self.sees.iter().any(|seen| seen.app == *app)
+                || !self.all.contains(app)
+        });
+        Ok(found)
+    }
+
+    fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+        let mut namespace = Namespace::new(cx.store);
+        namespace.put(self.layout.at(&self.application.dest), Place::Source(Arc::clone(&self.source)));
+        for seen in &self.sees {
+            let result = cx.need(&step(&seen.app))?;
+            namespace.put(self.layout.at(&seen.build), Place::Tree(result.output("app")?));
+            namespace.put(format!("views/{}", seen.app), Place::Tree(result.output("views")?));
+        }
+        Ok(namespace)
+    }
+
+    fn manager(&self) -> &str {
+        self.application.manager.as_deref().unwrap_or("none")
+    }
+}
+
+impl Action for Compile {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        let app = &self.application;
+        parts.text("application", &app.app);
+        parts.text("folder", self.layout.at(&app.dest));
+        parts.text("build folder", self.layout.at(&app.build));
+        parts.text("manager", self.manager());
+        parts.text("root", if self.root { "yes" } else { "no" });
+        parts.text("fetchable", if app.fetchable { "yes" } else { "no" });
+        parts.list("dependencies", self.sees.iter().map(|seen| seen.app.as_str()));
+        if let Some(command) = &app.compile {
+            parts.text("command", command.to_string());
+        }
+        for (name, value) in &app.system_env {
+            parts.text(format!("env {name}"), value);
+        }
+        if self.manager() == "rebar3"
+            && let Some(rebar3) = &self.common.toolchain.rebar3_digest
+        {
+            parts.digest("rebar3", rebar3);
+        }
+        for (name, digest) in self.configuration(cx)? {
+            parts.digest(format!("config {name}"), &digest);
+        }
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let app = &self.application;
+        if self.manager() == "rebar3" && self.common.toolchain.rebar3.is_none() {
+            return Err(StepError::input(format!("`{}` is built by rebar3, which is not in PATH", app.app))
+                .with_hint("install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH"));
+        }
+        let mut vm = Vm::new(cx, &self.common)?;
+        let at = self.layout.at(&app.dest);
+        let same = self.source.stage(&vm.real(&at))?;
+        let build = self.layout.at(&app.build);
+        vm.write(&format!("{build}/.relgraph"), b"")?;
+        let mut paths = Vec::new();
+        for seen in &self.sees {
+            let folder = self.layout.at(&seen.build);
+            vm.mount_tree(&cx.need(&step(&seen.app))?.output("app")?, &folder)?;
+            paths.push(Value::text(vm.inside(&format!("{folder}/ebin"))));
+        }
+        let mut files = Vec::new();
+        for (name, digest) in self.configuration(cx)? {
+            vm.write(&format!("config/{name}.etf"), &cx.store.read(&digest)?)?;
+            files.push(Value::text(vm.inside(&format!("config/{name}.etf"))));
+        }
+        let pairs = self.pairs(&vm, paths, files);
+        let said = vm.request("compile", &self.layout, pairs)?;
+        let namespace = self.namespace(cx)?;
+        let scope = Scope {
+            namespace: &namespace,
+            own: vec![at.clone()],
+            dependencies: self.sees.iter().map(|seen| (seen.app.clone(), self.layout.at(&seen.build))).collect(),
+            ignored: vec![build.clone(), format!("{at}/_build")],
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let probes = scope.probes(&said.facts, cx.env)?;
+        let outputs = outputs(cx.store, &vm.real(&build), &app.app)?;
+        Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
+    }
+}
+
+impl Compile {
+    fn pairs(&self, vm: &Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
+        let app = &self.application;
+        let inside = |path: &str| Value::text(vm.inside(&self.layout.at(path)));
+        let system_env = app.system_env.iter().map(|(n, v)| Value::pair(Value::text(n), Value::text(v))).collect();
+        let mut pairs = vec![
+            ("cwd", inside(&app.dest)),
+            ("app", Value::atom(&app.app)),
+            ("dest", inside(&app.dest)),
+            ("build", inside(&app.build)),
+            ("env_path", inside(&self.build_path)),
+            ("deps_path", inside(&self.deps_path)),
+            ("lockfile", inside(&self.lockfile)),
+            ("manager", Value::atom(self.manager())),
+            ("root", Value::Bool(self.root)),
+            ("fetchable", Value::Bool(app.fetchable)),
+            ("code_paths", Value::List(code_paths)),
+            ("config", Value::List(config)),
+            ("system_env", Value::List(system_env)),
+        ];
+        match &app.compile {
+            Some(serde_json::Value::String(command)) => pairs.push(("command", Value::text(command))),
+            Some(serde_json::Value::Bool(false)) => pairs.push(("command", Value::Bool(false))),
+            _ => {}
+        }
+        pairs
+    }
+}
+
+/// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its
+/// specification.
+fn outputs(store: &Store, build: &Path, app: &str) -> Result<BTreeMap<String, Digest>, StepError> {
+    let kept = |path: &str| {
+        let top = path.split('/').next().unwrap_or_default();
+        ["ebin", "include", "priv"].contains(&top)
+    };
+    let tree = store.ingest_dereferenced(build, &kept)?;
+    let ebin = build.join("ebin");
+    let mut names: Vec<String> = fs::read_dir(&ebin)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".beam"))
+        .collect();
+    names.sort();
+    let looked: Result<Vec<_>, StepError> = names
+        .par_iter()
+        .map(|name| {
+            let path = ebin.join(name);
+            let bytes = fs::read(&path).map_err(|e| StepError::io("read", &path, &e))?;
+            // What is no module counts as a whole.
+            let whole = Digest::of(&bytes);
+            let run = beam_file::running_digest(&bytes).unwrap_or(whole);
+            let interface = beam_file::interface_digest(&bytes).unwrap_or(whole);
+            let protocol =
+                beam_file::info(&bytes).is_ok_and(|info| info.protocol || info.implements.is_some());
+            Ok((
+                name,
+                store.put_bytes(run.to_string().as_bytes())?,
+                store.put_bytes(interface.to_string().as_bytes())?,
+                protocol.then_some(whole),
+            ))
+        })
+        .collect();
+    let mut views = TreeBuilder::new();
+    let mut protocols = TreeBuilder::new();
+    for (name, run, interface, protocol) in looked? {
+        views.file(&format!("run/{name}"), run, false).map_err(conflict)?;
+        views.file(&format!("interface/{name}"), interface, false).map_err(conflict)?;
+        if let Some(whole) = protocol {
+            protocols.file(name, whole, false).map_err(conflict)?;
+        }
+    }
+    let mut spec = TreeBuilder::new();
+    if let Some(Node::File { digest, .. }) = store.lookup(&tree, &format!("ebin/{app}.app"))? {
+        spec.file(&format!("{app}.app"), digest, false).map_err(conflict)?;
+    }
+    Ok(BTreeMap::from([
+        ("app".to_owned(), tree),
+        ("views".to_owned(), views.finish(store)?),
+        ("protocols".to_owned(), protocols.finish(store)?),
+        ("spec".to_owned(), spec.finish(store)?),
+    ]))
+}

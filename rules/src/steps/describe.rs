@@ -1,0 +1,147 @@
+//! `describe`: asks Mix what the project is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use relgraph_cache::TreeBuilder;
+use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
+
+use crate::discover::Scope;
+use crate::layout::Layout;
+use crate::namespace::{Namespace, Place};
+use crate::project::Description;
+use crate::source::Snapshot;
+use crate::sources::Sources;
+use crate::terms::Value;
+use crate::vm::{Common, Said, Vm};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "describe", version: 1 };
+
+/// The whole project as Mix sees it: its folder, and folders beside it that dependencies lie in.
+#[derive(Clone)]
+pub struct Whole {
+    /// The folders.
+    pub sources: Arc<Sources>,
+    /// Folders beside the project's (`../shared`).
+    pub beside: BTreeSet<String>,
+    /// Where they lie inside the sandbox.
+    pub layout: Layout,
+}
+
+impl Whole {
+    fn folders(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(".").chain(self.beside.iter().map(String::as_str))
+    }
+
+    fn snapshots(&self) -> Result<Vec<(String, Arc<Snapshot>)>, StepError> {
+        self.folders().map(|folder| Ok((self.layout.at(folder), self.sources.whole(folder)?))).collect()
+    }
+
+    /// All of it as something that can be read.
+    pub fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+        let mut namespace = Namespace::new(cx.store);
+        for (at, snapshot) in self.snapshots()? {
+            namespace.put(at, Place::Source(snapshot));
+        }
+        Ok(namespace)
+    }
+
+    /// Copies all of it into the folder that a VM works in. `false`: a file moved meanwhile.
+    pub fn stage(&self, vm: &Vm<'_>) -> Result<bool, StepError> {
+        let mut same = true;
+        for (at, snapshot) in self.snapshots()? {
+            same &= snapshot.stage(&vm.real(&at))?;
+        }
+        Ok(same)
+    }
+
+    /// Where its own files lie inside the sandbox.
+    pub fn own(&self) -> Vec<String> {
+        self.folders().map(|folder| self.layout.at(folder)).collect()
+    }
+
+    /// The build folder, which is nobody's input.
+    pub fn ignored(&self) -> Vec<String> {
+        vec![format!("{}/_build", self.layout.project())]
+    }
+}
+
+/// Asks Mix what the project is.
+pub struct Describe {
+    /// What it shares with the others.
+    pub common: Common,
+    /// The project.
+    pub whole: Whole,
+    /// The release wanted.
+    pub release: String,
+    /// How modules are stripped, where release.yaml says so.
+    pub strip: Option<Value>,
+}
+
+impl Describe {
+    /// The answer as it was stored.
+    pub fn read(store: &relgraph_cache::Store, result: &relgraph_engine::StepResult) -> Result<Description, StepError> {
+        let tree = result.output("project")?;
+        let Some(relgraph_cache::Node::File { digest, .. }) = store.lookup(&tree, "project.json")? else {
+            return Err(StepError::internal("the step `describe` left no project.json"));
+        };
+        serde_json::from_slice(&store.read(&digest)?)
+            .map_err(|e| StepError::internal(format!("project.json cannot be read: {e}")))
+    }
+
+    fn ask(&self, cx: &StepContext<'_>) -> Result<(Said, Description, bool), StepError> {
+        let mut vm = Vm::new(cx, &self.common)?;
+        let same = self.whole.stage(&vm)?;
+        let mut pairs = vec![("release", Value::atom(&self.release))];
+        pairs.extend(self.strip.clone().map(|strip| ("strip", strip)));
+        let said = vm.request("describe", &self.whole.layout, pairs)?;
+        let description: Description = serde_json::from_value(said.answer.clone())
+            .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;
+        Ok((said, description, same))
+    }
+
+    /// The cookie that mix.exs gives. It is asked for each time, so that it is never stored.
+    pub fn cookie(&self, cx: &StepContext<'_>) -> Result<Option<String>, StepError> {
+        Ok(self.ask(cx)?.1.release.and_then(|release| release.cookie))
+    }
+}
+
+impl Action for Describe {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        parts.text("release", &self.release);
+        parts.list("folders", self.whole.own());
+        if let Some(strip) = &self.strip {
+            parts.text("strip", format!("{strip:?}"));
+        }
+        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let (said, mut description, same) = self.ask(cx)?;
+        let cookie = description.release.as_mut().and_then(|release| release.cookie.take());
+        // Enough to see that it moved; not the cookie.
+        let values = cookie.map(|cookie| ("cookie".to_owned(), fingerprint(&cookie))).into_iter().collect();
+        let namespace = self.whole.namespace(cx)?;
+        let scope = Scope {
+            namespace: &namespace,
+            own: self.whole.own(),
+            dependencies: BTreeMap::new(),
+            ignored: self.whole.ignored(),
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let probes = scope.probes(&said.facts, cx.env)?;
+        let json = serde_json::to_vec_pretty(&description)
+            .map_err(|e| StepError::internal(format!("the description cannot be written: {e}")))?;
+        let mut tree = TreeBuilder::new();
+        tree.file("project.json", cx.store.put_bytes(&json)?, false).map_err(super::assemble::conflict)?;
+        let outputs = BTreeMap::from([("project".to_owned(), tree.finish(cx.store)?)]);
+        Ok(Ran { probes, values, stable: same, ..super::ran(said.finished, outputs) })
+    }
+}
+
+/// What is kept of a cookie: enough to tell whether it is the same.
+pub fn fingerprint(cookie: &str) -> String {
+    blake3::Hash::from_bytes(blake3::derive_key("relgraph cookie v1", cookie.as_bytes())).to_hex().to_string()
+}

@@ -1,0 +1,53 @@
+//! `scripts`: `bin/NAME`, which starts and controls the release.
+
+use std::collections::BTreeMap;
+
+use relgraph_cache::{Digest, TreeBuilder};
+use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
+
+use super::assemble::conflict;
+use super::boot::{self, Boot};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "scripts", version: 1 };
+/// The name of this step.
+pub const STEP: &str = "scripts";
+
+const UNIX: &str = include_str!("../../templates/cli.sh");
+const WINDOWS: &str = include_str!("../../templates/cli.bat");
+
+/// Writes the launchers.
+pub struct Scripts {
+    /// `unix`, `windows`.
+    pub executables_for: Vec<String>,
+}
+
+impl Action for Scripts {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
+        let mut parts = KeyParts::new();
+        parts.text("release", facts.name);
+        parts.text("reboot", if facts.reboot { "yes" } else { "no" });
+        parts.list("executables", &self.executables_for);
+        parts.digest("template unix", &Digest::of(UNIX.as_bytes()));
+        parts.digest("template windows", &Digest::of(WINDOWS.as_bytes()));
+        Ok(Declared::new(parts))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
+        // A release that boots a second time after reading its configuration is told its mode by Elixir. Up to 1.14 Mix
+        // writes a second dash, with which the flag sets nothing and the system reboots into interactive mode.
+        let mode = if facts.reboot { "-elixir config_provider_reboot_mode" } else { "-mode" };
+        let mut tree = TreeBuilder::new();
+        for os in &self.executables_for {
+            let (template, name) = match os.as_str() {
+                "windows" => (WINDOWS, format!("bin/{}.bat", facts.name)),
+                _ => (UNIX, format!("bin/{}", facts.name)),
+            };
+            let text = template.replace("@@NAME@@", &facts.name).replace("@@MODE@@", mode);
+            tree.file(&name, cx.store.put_bytes(text.as_bytes())?, true).map_err(conflict)?;
+        }
+        Ok(Ran { outputs: BTreeMap::from([("scripts".to_owned(), tree.finish(cx.store)?)]), ..Ran::default() })
+    }
+}

@@ -1,0 +1,99 @@
+//! `strip APP`: what a release holds of an application: its modules without what does not run, `priv`, `include`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use rayon::prelude::*;
+use relgraph_cache::{Digest, Node, Store, TreeBuilder};
+use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
+
+use super::assemble::conflict;
+use super::compile;
+use crate::beam_file;
+use crate::project::StripRecipe;
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "strip", version: 1 };
+
+/// The name of the step that strips an application.
+pub fn step(app: &str) -> String {
+    format!("strip {app}")
+}
+
+/// Strips one application.
+pub struct Strip {
+    /// The application.
+    pub app: String,
+    /// How; `None`: not at all.
+    pub recipe: Option<StripRecipe>,
+}
+
+impl Action for Strip {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = KeyParts::new();
+        let compile = compile::step(&self.app);
+        parts.digest(format!("input {compile}"), &cx.need(&compile)?.output("app")?);
+        recipe_part(&mut parts, self.recipe.as_ref());
+        Ok(Declared::new(parts))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let tree = cx.need(&compile::step(&self.app))?.output("app")?;
+        let spec = format!("ebin/{}.app", self.app);
+        let stripped = strip_tree(cx.store, &tree, self.recipe.as_ref(), &|path| path != spec)?;
+        Ok(Ran { outputs: BTreeMap::from([("app".to_owned(), stripped)]), ..Ran::default() })
+    }
+}
+
+/// The recipe as a part of a key.
+pub fn recipe_part(parts: &mut KeyParts, recipe: Option<&StripRecipe>) {
+    match recipe {
+        None => parts.text("strip", "no"),
+        Some(recipe) => {
+            parts.list("strip", &recipe.chunks).text("compress", if recipe.compress { "yes" } else { "no" })
+        }
+    };
+}
+
+/// A copy of a stored tree with its modules stripped and without the paths that `keep` refuses.
+pub fn strip_tree(
+    store: &Store,
+    tree: &Digest,
+    recipe: Option<&StripRecipe>,
+    keep: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Digest, StepError> {
+    let nodes: Vec<(String, Node)> = store.walk(tree)?.into_iter().filter(|(path, _)| keep(path)).collect();
+    let stripped: Result<Vec<(String, Node)>, StepError> = nodes
+        .into_par_iter()
+        .map(|(path, node)| match (&node, recipe) {
+            (Node::File { digest, executable }, Some(recipe)) if path.ends_with(".beam") => {
+                let digest = store.put_bytes(&strip(store.read(digest)?, recipe))?;
+                Ok((path, Node::File { digest, executable: *executable }))
+            }
+            _ => Ok((path, node)),
+        })
+        .collect();
+    let mut builder = TreeBuilder::new();
+    for (path, node) in stripped? {
+        match node {
+            Node::File { digest, executable } => builder.file(&path, digest, executable),
+            Node::Symlink { target } => builder.symlink(&path, &target),
+            Node::Directory { .. } => builder.directory(&path),
+        }
+        .map_err(conflict)?;
+    }
+    Ok(builder.finish(store)?)
+}
+
+/// A stripped module; what is no module stays as it is, as with Mix.
+pub fn strip(bytes: Vec<u8>, recipe: &StripRecipe) -> Vec<u8> {
+    let Ok(stripped) = beam_file::strip(&bytes, &recipe.chunks) else { return bytes };
+    if !recipe.compress {
+        return stripped;
+    }
+    let mut gzip = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::default());
+    match gzip.write_all(&stripped).and_then(|()| gzip.finish()) {
+        Ok(compressed) => compressed,
+        Err(_) => stripped,
+    }
+}

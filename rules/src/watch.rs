@@ -1,0 +1,125 @@
+//! Which paths and variables a build depended on: what the next build looks at before it believes that nothing moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use relgraph_cache::{Digest, Probe};
+use relgraph_engine::{RunReport, StepError};
+
+use crate::build::Ready;
+use crate::lower::Lowering;
+use crate::source::{Entry, Snapshot};
+use crate::steps::describe::Whole;
+
+/// What to look at.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Absolute paths: files, folders whose names count, places where nothing was.
+    pub paths: BTreeSet<PathBuf>,
+    /// Variables and the digests of their values.
+    pub env: BTreeMap<String, Option<Digest>>,
+}
+
+impl Watched {
+    /// Collects it from what the steps of a build were seen to read and said they read.
+    pub fn collect(
+        lowering: &Lowering,
+        ready: &Ready,
+        report: &RunReport,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Watched, StepError> {
+        let mut watched = Watched::default();
+        let whole = lowering.whole(&ready.beside);
+        for step in report.steps.values() {
+            for (probe, _) in step.result.iter().flat_map(|result| &result.probes) {
+                watched.probe(&whole, probe, env)?;
+            }
+        }
+        if lowering.common.is_none() {
+            watched.paths.insert(lowering.root.join("mix.exs"));
+        }
+        for (folder, files) in lowering.sources.seen() {
+            if folder != "." && !ready.beside.contains(&folder) {
+                // An overlay: everything in it.
+                watched.tree(&files, "");
+            }
+        }
+        watched.globs(lowering)?;
+        for name in lowering.common.iter().flat_map(|common| &common.pass_env) {
+            watched.variable(name, env);
+        }
+        if let Some(common) = &lowering.common {
+            watched.variable("PATH", env);
+            for files in [&common.toolchain.erlang_files, &common.toolchain.elixir_files] {
+                watched.paths.insert(files.root().to_owned());
+                let folders = files.entries().filter(|(_, entry)| **entry == Entry::Directory);
+                watched.paths.extend(folders.map(|(path, _)| files.root().join(path)));
+            }
+            watched.paths.extend(common.toolchain.rebar3.clone());
+        }
+        Ok(watched)
+    }
+
+    fn variable(&mut self, name: &str, env: &BTreeMap<String, String>) {
+        self.env.insert(name.to_owned(), env.get(name).map(|value| Digest::of(value.as_bytes())));
+    }
+
+    fn probe(&mut self, whole: &Whole, probe: &Probe, env: &BTreeMap<String, String>) -> Result<(), StepError> {
+        let path = match probe {
+            Probe::Env(name) => {
+                self.variable(name, env);
+                return Ok(());
+            }
+            Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path) => path,
+        };
+        if whole.ignored().iter().any(|folder| Path::new(path).starts_with(folder)) {
+            return Ok(());
+        }
+        let folders = std::iter::once(".").chain(whole.beside.iter().map(String::as_str));
+        let mut owner: Option<(&str, String)> = None;
+        for folder in folders {
+            let at = whole.layout.at(folder);
+            if Path::new(path).starts_with(&at) && owner.as_ref().is_none_or(|(_, other)| other.len() < at.len()) {
+                owner = Some((folder, at));
+            }
+        }
+        let Some((folder, at)) = owner else { return Ok(()) };
+        let files = whole.sources.whole(folder)?;
+        let rest = path[at.len()..].trim_start_matches('/');
+        self.paths.insert(if rest.is_empty() { files.root().to_owned() } else { files.root().join(rest) });
+        // What a link leads to counts as the link does.
+        if let Some((real, _)) = files.get(rest).filter(|(real, _)| *real != rest) {
+            self.paths.insert(files.root().join(real));
+        }
+        if matches!(probe, Probe::Tree(_)) {
+            self.tree(&files, rest);
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, files: &Snapshot, folder: &str) {
+        self.paths.insert(files.root().join(folder));
+        self.paths.extend(files.inside(folder).map(|(path, _)| files.root().join(path)));
+    }
+
+    /// What the globs of the user's own steps match, and the folders in which they could match more.
+    fn globs(&mut self, lowering: &Lowering) -> Result<(), StepError> {
+        if lowering.file.steps.is_empty() {
+            return Ok(());
+        }
+        let files = lowering.sources.whole(".")?;
+        for step in lowering.file.steps.values() {
+            for pattern in &step.inputs {
+                let literal = !pattern.contains(['*', '?', '[', '{', '\\']);
+                if literal && matches!(files.named(pattern), Some((_, Entry::File { .. }))) {
+                    self.paths.insert(files.root().join(pattern));
+                    continue;
+                }
+                let fixed = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
+                let folder = if literal { pattern } else { fixed.rsplit_once('/').map_or("", |(folder, _)| folder) };
+                self.tree(&files, folder.trim_end_matches('/'));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,276 @@
+//! `relgraph build`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use relgraph_cache::{Digest, stamp};
+use relgraph_engine::state::take_stamps;
+use relgraph_engine::{Expect, Freshness, Run, RunReport, State};
+use relgraph_rules::build::{self, BuildError, Ready};
+use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
+use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::steps::{assemble, boot, boot::Boot, describe, package};
+use relgraph_rules::watch::Watched;
+
+use super::context::{Context, store_trouble};
+use super::exit;
+use super::session::{Paths, ReleaseArgs, Session, identity};
+use crate::render::progress::Progress;
+use crate::render::summary::{BuiltPackage, BuiltRelease, Summary};
+use crate::render::failure;
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// Run this step even when its result is known; may be given more than once
+    #[arg(long, value_name = "STEP")]
+    force: Vec<String>,
+}
+
+/// Builds a release.
+pub fn run(context: &Context, args: &BuildArgs) -> ExitCode {
+    let began = Instant::now();
+    match build(context, args, began) {
+        Ok(code) => code,
+        Err(Stop::Wrong(complaints)) => context.wrong(&complaints),
+        Err(Stop::Failed(complaint)) => context.failed(&complaint),
+    }
+}
+
+enum Stop {
+    Wrong(Vec<Diagnostic>),
+    Failed(Box<Diagnostic>),
+}
+
+impl From<Box<Diagnostic>> for Stop {
+    fn from(complaint: Box<Diagnostic>) -> Self {
+        Stop::Wrong(vec![*complaint])
+    }
+}
+
+fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode, Stop> {
+    let cache_dir = context.cache_dir()?;
+    let paths = Paths::new(&args.release, &cache_dir)?;
+    let state = State::load(&paths.state()).filter(|s| s.identity == identity() && s.request == paths.request);
+    if args.force.is_empty()
+        && let Some(state) = &state
+        && state.is_fresh(&context.env) == Freshness::Fresh
+        && let Some(summary) = Summary::decode(&state.summary)
+    {
+        summary.up_to_date(began.elapsed()).print(context);
+        return Ok(exit::DONE);
+    }
+    let started = SystemTime::now();
+    let mut session = Session::open(context, &args.release, &paths).map_err(Stop::Wrong)?;
+    session.engine.force = args.force.iter().cloned().collect();
+    let cancel = session.engine.cancel.clone();
+    // A second handler cannot be there: this is the only place that sets one.
+    let _ = ctrlc::set_handler(move || cancel.cancel());
+    let progress = Progress::new(context);
+    let outcome = steps(&session, &progress);
+    progress.finish();
+    let report = session.engine.report();
+    let run = Run::of(&session.lowering.file.release, started, &report);
+    let _ = run.record(session.store().index());
+    let _ = session.stat.save();
+    let ready = match outcome {
+        Ok(ready) => Some(ready),
+        Err(BuildError::Wrong(complaints)) => return Err(Stop::Wrong(complaints)),
+        Err(BuildError::Engine(error)) => return Err(Stop::Failed(Box::new(Diagnostic::error(error.to_string())))),
+        Err(BuildError::Failed(_)) => None,
+    };
+    let graph = ready.as_ref().map(|ready| &ready.lowered.graph);
+    let _ = session.engine.checkout(graph).save(&paths.checkout());
+    session.store().index().flush();
+    if report.cancelled {
+        eprintln!("interrupted; the last good release is as it was");
+        return Ok(exit::interrupted());
+    }
+    let Some(ready) = ready.filter(|_| report.is_success()) else {
+        context.complain(&failure::diagnostics(&report));
+        if context.json() {
+            crate::render::say(&Summary::failed(&report, began.elapsed()).to_string());
+        }
+        return Ok(exit::FAILED);
+    };
+    context.complain(&ready.lowered.warnings);
+    let summary = deliver(&session, state.as_ref(), &ready, &report)?;
+    keep_state(context, &session, &paths, &ready, &report, &summary);
+    session.store().index().flush();
+    summary.took(began.elapsed()).print(context);
+    Ok(exit::DONE)
+}
+
+/// Asks Mix, then runs everything.
+fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
+    let ready = build::lower(&session.engine, &session.lowering, progress)?;
+    let report = session.engine.run(&ready.lowered.graph, None, progress)?;
+    if report.is_success() { Ok(ready) } else { Err(BuildError::Failed(Box::new(report))) }
+}
+
+fn wrong(error: impl std::fmt::Display) -> Stop {
+    Stop::Failed(Box::new(Diagnostic::error(error.to_string())))
+}
+
+/// Puts the release and its packages where the user finds them, and keeps the record.
+fn deliver(
+    session: &Session,
+    state: Option<&State>,
+    ready: &Ready,
+    report: &RunReport,
+) -> Result<Summary, Stop> {
+    let store = session.store();
+    let file = &session.lowering.file;
+    let tree = output(report, assemble::STEP, "release")?;
+    let facts = match report.result(boot::STEP) {
+        Some(result) => Some(Boot::read(store, result).map_err(|e| wrong(e.message))?),
+        None => None,
+    };
+    let version = facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
+    let folder = session.lowering.root.join("_build/relgraph").join(file.environment_name());
+    let dest = folder.join(&file.release);
+    let cookie = cookie(session, ready, report, &dest)?;
+    let undelivered = |error: DeliverError| {
+        if let DeliverError::Store(error) = &error {
+            return Stop::Failed(Box::new(store_trouble(store.root(), error)));
+        }
+        wrong(error)
+    };
+    let intact = state.and_then(|s| Summary::decode(&s.summary)).is_some_and(|s| s.release.digest == tree)
+        && state.is_some_and(|s| as_it_was_left(s, &dest));
+    if !intact {
+        deliver::release(store, &tree, &dest, cookie.as_deref()).map_err(undelivered)?;
+    } else if let Some(cookie) = &cookie {
+        deliver::cookie(&dest, cookie).map_err(undelivered)?;
+    }
+    let mut packages = Vec::new();
+    for &format in &ready.lowered.packages {
+        let made = output(report, &package::step(format), "package")?;
+        let Some(digest) = deliver::package_file(store, &made).map_err(wrong)? else { continue };
+        let path = folder.join(format!("{}-{version}.{}", file.release, format.name()));
+        deliver::package(store, &digest, &path).map_err(undelivered)?;
+        packages.push(BuiltPackage { format: format.name().to_owned(), path, bytes: digest.size, digest });
+    }
+    let description = ready.lowered.description.as_ref();
+    let record = ReleaseRecord {
+        schema: RECORD_SCHEMA.to_owned(),
+        name: file.release.clone(),
+        version: version.clone(),
+        environment: file.environment_name().to_owned(),
+        tree,
+        applications: facts.iter().flat_map(|f| &f.applications).map(Into::into).collect(),
+        erts: facts.as_ref().map(|f| f.erts_version.clone()),
+        elixir: description.map(|d| d.toolchain.elixir.clone()),
+        otp: description.map(|d| d.toolchain.otp.clone()),
+        sandbox: report
+            .steps
+            .values()
+            .filter_map(|s| s.result.as_ref()?.sandbox)
+            .max()
+            .map(|mode| mode.word().to_owned()),
+        built_by: env!("CARGO_PKG_VERSION").to_owned(),
+        built_at: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+    };
+    deliver::record(store, &record).map_err(wrong)?;
+    Ok(Summary::new(
+        BuiltRelease {
+            name: file.release.clone(),
+            version,
+            environment: file.environment_name().to_owned(),
+            digest: tree,
+            path: dest,
+        },
+        packages,
+        report,
+    ))
+}
+
+fn output(report: &RunReport, step: &str, name: &str) -> Result<Digest, Stop> {
+    report
+        .result(step)
+        .ok_or_else(|| wrong(format!("the step `{step}` has no result")))?
+        .output(name)
+        .map_err(|error| wrong(error.message))
+}
+
+/// The cookie to write, when one is given and is not there yet. It is in no step's result: mix.exs is asked again.
+fn cookie(session: &Session, ready: &Ready, report: &RunReport, dest: &Path) -> Result<Option<String>, Stop> {
+    let there = std::fs::read_to_string(dest.join("releases/COOKIE")).ok();
+    if let Some(cookie) = &session.lowering.file.cookie {
+        return Ok(Some(cookie.expose().to_owned()).filter(|wanted| there.as_ref() != Some(wanted)));
+    }
+    let kept = report.result("describe").and_then(|r| r.values.get("cookie"));
+    let (Some(kept), Some(common)) = (kept, &session.lowering.common) else { return Ok(None) };
+    if there.as_deref().map(describe::fingerprint).as_ref() == Some(kept) {
+        return Ok(None);
+    }
+    let describe = session.lowering.describe(common, &ready.beside);
+    session
+        .engine
+        .with_context("describe", report, |cx| describe.cookie(cx))
+        .map_err(|error| wrong(error.message))
+}
+
+/// Whether the release lies there as the last build left it.
+fn as_it_was_left(state: &State, dest: &Path) -> bool {
+    use rayon::prelude::*;
+    let Ok(below) = dest.strip_prefix(&state.root) else { return false };
+    state.entries.par_iter().filter(|(path, _)| Path::new(path).starts_with(below)).all(|(path, expect)| {
+        stamp(&state.root.join(path)).is_ok_and(|found| Expect::of(found) == *expect)
+    })
+}
+
+/// Writes down what the next build has to look at. Saves work and nothing else, so it may fail in silence.
+fn keep_state(
+    context: &Context,
+    session: &Session,
+    paths: &Paths,
+    ready: &Ready,
+    report: &RunReport,
+    summary: &Summary,
+) {
+    let Ok(watched) = Watched::collect(&session.lowering, ready, report, &context.env) else { return };
+    let root = session.lowering.root.clone();
+    let mut all: Vec<PathBuf> = watched.paths.into_iter().collect();
+    all.push(paths.file.clone());
+    all.extend(summary.packages.iter().map(|p| p.path.clone()));
+    let dest = &summary.release.path;
+    if let Ok(nodes) = session.store().walk(&summary.release.digest) {
+        // A node that runs from here makes files at the root and beside the cookie.
+        all.extend(nodes.into_iter().filter(|(path, _)| path != "releases").map(|(path, _)| dest.join(path)));
+    }
+    let relative = |path: &PathBuf| {
+        let short = path.strip_prefix(&root).unwrap_or(path);
+        if short.as_os_str().is_empty() { Some(".".to_owned()) } else { short.to_str().map(str::to_owned) }
+    };
+    let Some(names) = all.iter().map(relative).collect::<Option<Vec<String>>>() else { return };
+    let Ok((taken_ns, entries)) = take_stamps(&root, names) else { return };
+    // What moved after it was hashed must be seen by the next build.
+    for (folder, files) in session.lowering.sources.seen() {
+        let prefix = if folder == "." { String::new() } else { format!("{folder}/") };
+        let moved = entries.iter().any(|(path, expect)| {
+            let Some(rest) = path.strip_prefix(&prefix) else { return false };
+            matches!((files.stamp(rest), expect), (Some(then), Expect::Stamp(now)) if then != now)
+        });
+        if moved {
+            let _ = std::fs::remove_file(paths.state());
+            return;
+        }
+    }
+    let state = State {
+        identity: identity(),
+        request: paths.request,
+        root,
+        taken_ns,
+        entries,
+        env: watched.env.into_iter().collect(),
+        summary: summary.encode(),
+    };
+    let _ = state.save(&paths.state());
+}

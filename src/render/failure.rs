@@ -1,0 +1,38 @@
+//! Failed steps, as complaints: what the program said, then what it means.
+
+use relgraph_engine::{Outcome, RunReport, StepErrorKind, StepReport};
+use relgraph_rules::diagnostic::Diagnostic;
+
+/// One complaint per failed step, and one about what was not started.
+pub fn diagnostics(report: &RunReport) -> Vec<Diagnostic> {
+    let mut complaints: Vec<Diagnostic> = report.failed().map(failed).collect();
+    let skipped: Vec<&str> = report
+        .steps
+        .values()
+        .filter(|step| step.outcome == Outcome::Skipped)
+        .map(|step| step.name.as_str())
+        .collect();
+    if let (Some(first), false) = (complaints.first_mut(), skipped.is_empty()) {
+        let more = if skipped.len() > 4 { format!(" and {} more", skipped.len() - 4) } else { String::new() };
+        let names: Vec<&str> = skipped.into_iter().take(4).collect();
+        *first = first.clone().note(format!("not started: {}{more}", names.join(", ")));
+    }
+    complaints
+}
+
+fn failed(step: &StepReport) -> Diagnostic {
+    let Some(error) = &step.error else { return Diagnostic::error(format!("step `{}` failed", step.name)) };
+    let mut complaint = Diagnostic::error(format!("step `{}` failed: {}", step.name, error.message));
+    for text in [&error.stdout, &error.stderr] {
+        if !text.trim().is_empty() {
+            complaint = complaint.note(text.trim_end().to_owned());
+        }
+    }
+    if error.kind == StepErrorKind::Panic || error.kind == StepErrorKind::Internal {
+        complaint = complaint.hint("this is a bug in relgraph; please report it with what you did");
+    }
+    match &error.hint {
+        Some(hint) => complaint.hint(hint.clone()),
+        None => complaint,
+    }
+}
