@@ -1,0 +1,12 @@
+#!/bin/sh
+# Installs what the tests need, and runs all of them. Arguments go to `cargo test`.
+set -eu
+
+cd "$(dirname "$0")/.."
+# Beside Erlang and Elixir: sandboxes (bwrap, setpriv), a terminal (script), the build tool that the benchmark compares
+# with (ninja), and the shell's own checker.
+scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
+  script=bsdutils shellcheck
+
+scripts/check.sh
+cargo test --workspace --locked --no-fail-fast "$@"
