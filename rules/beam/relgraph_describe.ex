@@ -26,6 +26,7 @@ defmodule Relgraph.Describe do
       },
       applications: Enum.map(deps, &dependency(&1, root, known)),
       release: release(request[:release], config, request),
+      copied: copied(Path.join(request.prefix, "sample")),
       toolchain: toolchain()
     }
   end
@@ -134,6 +135,19 @@ defmodule Relgraph.Describe do
     {:ok, stripped} = Mix.Release.strip_beam(sample(keep), Keyword.delete(options, :compress))
     {:ok, _module, chunks} = :beam_lib.all_chunks(stripped)
     %{chunks: Enum.map(chunks, fn {id, _} -> List.to_string(id) end), compress: options[:compress] == true}
+  end
+
+  # Which folders of an application Mix copies into a release (`priv`; `include` since 1.15) is found by asking it, too.
+  defp copied(dir) do
+    source = Path.join(dir, "source")
+    for name <- ~w(ebin include priv src), do: File.mkdir_p!(Path.join(source, name))
+    File.write!(Path.join(source, "ebin/sample.app"), "{application,sample,[{vsn,\"1\"}]}.\n")
+    properties = [path: String.to_charlist(source), vsn: '1', otp_app?: false, mode: :permanent]
+    fields = [name: :sample, version: "1", path: Path.join(dir, "release"), options: [], applications: %{sample: properties}]
+    Mix.Release.copy_app(struct(Mix.Release, fields), :sample)
+    copied = File.ls!(Path.join(dir, "release/lib/sample-1"))
+    File.rm_rf!(dir)
+    Enum.sort(copied)
   end
 
   defp sample(keep) do

@@ -1,30 +1,42 @@
 //! Where things lie inside the sandbox: the same for every checkout of a project.
 
+use std::path::{Component, Path};
+
 /// Paths of a project inside the sandbox, seen from its prefix.
 ///
-/// The project lies at `project`. Dependencies beside it (`../shared`) keep their place relative to it: with one that
-/// climbs once the project lies at `up/project`, and the dependency at `up/shared`. The name of the checkout's own
-/// folder appears nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A project lies at `project`, whatever its folder is called. One with dependencies beside it (`../shared`) lies at
+/// `tree/NAME`, and the dependency at `tree/shared`: they may name each other by their folders, so as many of these
+/// keep their names as the farthest source climbs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    climbs: usize,
+    project: String,
 }
 
 impl Layout {
-    /// For a project whose farthest source lies `climbs` folders above it.
-    pub fn new(climbs: usize) -> Self {
-        Layout { climbs }
+    /// For the project in `root`, whose farthest source lies `climbs` folders above it.
+    pub fn new(root: &Path, climbs: usize) -> Self {
+        if climbs == 0 {
+            return Layout { project: "project".to_owned() };
+        }
+        let names: Vec<_> = root
+            .components()
+            .filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+                _ => None,
+            })
+            .collect();
+        let kept = &names[names.len().saturating_sub(climbs)..];
+        Layout { project: format!("tree/{}", kept.join("/")) }
     }
 
     /// The project's folder.
     pub fn project(&self) -> String {
-        format!("{}project", "up/".repeat(self.climbs))
+        self.project.clone()
     }
 
     /// A path seen from the project's folder.
     pub fn at(&self, path: &str) -> String {
-        let project = self.project();
-        let mut parts: Vec<&str> = project.split('/').collect();
+        let mut parts: Vec<&str> = self.project.split('/').collect();
         for part in path.split('/') {
             match part {
                 "" | "." => {}
@@ -44,12 +56,14 @@ mod tests {
 
     #[test]
     fn what_lies_beside_the_project_keeps_its_place() {
-        let inside = Layout::new(0);
+        let root = Path::new("/home/me/code/shop/apps/web");
+        let inside = Layout::new(root, 0);
         assert_eq!(inside.at("."), "project");
         assert_eq!(inside.at("deps/jason"), "project/deps/jason");
-        let beside = Layout::new(2);
-        assert_eq!(beside.project(), "up/up/project");
-        assert_eq!(beside.at("../shared"), "up/up/shared");
-        assert_eq!(beside.at("../../shared/./x"), "up/shared/x");
+        let beside = Layout::new(root, 2);
+        assert_eq!(beside.project(), "tree/apps/web");
+        assert_eq!(beside.at("../shared"), "tree/apps/shared");
+        assert_eq!(beside.at("../../shared/./x"), "tree/shared/x");
+        assert_eq!(beside.at("../web/lib"), "tree/apps/web/lib");
     }
 }

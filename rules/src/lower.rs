@@ -107,7 +107,7 @@ impl Lowering {
     /// The project with folders beside it.
     pub fn whole(&self, beside: &BTreeSet<String>) -> Whole {
         let climbs = beside.iter().map(|path| crate::project::climbs(path)).max().unwrap_or(0);
-        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout: Layout::new(climbs) }
+        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout: Layout::new(&self.root, climbs) }
     }
 
     /// The step that asks Mix.
@@ -170,7 +170,7 @@ impl Lowering {
             .iter()
             .map(|a| Seen { app: a.app.clone(), build: a.build.clone() })
             .collect();
-        self.add_strips(&mut steps, &seen, recipe.as_ref());
+        self.add_strips(&mut steps, &seen, recipe.as_ref(), &description.copied);
 
         let hot = self.file.upgrades == Some(Upgrades::Hot);
         let consolidated = description.project.consolidate_protocols;
@@ -208,7 +208,13 @@ impl Lowering {
             consolidated,
         };
         steps.add(boot::STEP, names(&[DRIVER, CONFIG], &compiles), boot::RULE, boot);
-        let include = IncludeRuntime { toolchain: Arc::clone(&common.toolchain), stat: self.sources.stat(), runtime, recipe };
+        let include = IncludeRuntime {
+            toolchain: Arc::clone(&common.toolchain),
+            stat: self.sources.stat(),
+            runtime,
+            recipe,
+            copied: description.copied.clone(),
+        };
         steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
         steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for });
 
@@ -293,9 +299,9 @@ impl Lowering {
         Ok(())
     }
 
-    fn add_strips(&self, steps: &mut Steps, seen: &[Seen], recipe: Option<&StripRecipe>) {
+    fn add_strips(&self, steps: &mut Steps, seen: &[Seen], recipe: Option<&StripRecipe>, copied: &[String]) {
         for one in seen {
-            let action = Strip { app: one.app.clone(), recipe: recipe.cloned() };
+            let action = Strip { app: one.app.clone(), recipe: recipe.cloned(), copied: copied.to_vec() };
             steps.add(&strip::step(&one.app), [compile::step(&one.app)], strip::RULE, action);
         }
     }

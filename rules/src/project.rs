@@ -13,6 +13,8 @@ pub struct Description {
     pub applications: Vec<Application>,
     /// The release that was asked for, as `mix.exs` has it.
     pub release: Option<Declared>,
+    /// Folders of an application that this Elixir's Mix copies into a release.
+    pub copied: Vec<String>,
     /// Versions of what builds it.
     pub toolchain: Versions,
 }

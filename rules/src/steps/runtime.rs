@@ -11,7 +11,7 @@ use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepEr
 
 use super::assemble::conflict;
 use super::boot::{self, Boot, Runtime};
-use super::strip::{recipe_part, strip};
+use super::strip::{is_copied, recipe_part, strip};
 use crate::project::{BootFacts, StripRecipe};
 use crate::source::{Entry, Snapshot};
 use crate::toolchain::Toolchain;
@@ -31,6 +31,8 @@ pub struct IncludeRuntime {
     pub runtime: Runtime,
     /// How modules are stripped.
     pub recipe: Option<StripRecipe>,
+    /// Which folders of an application go into a release.
+    pub copied: Vec<String>,
 }
 
 /// An application that comes from an installation: where its files are, and where they go.
@@ -92,6 +94,7 @@ impl Action for IncludeRuntime {
             parts.digest("launcher", &digest);
         }
         recipe_part(&mut parts, self.recipe.as_ref());
+        parts.list("folders", &self.copied);
         Ok(Declared::new(parts))
     }
 
@@ -107,7 +110,7 @@ impl Action for IncludeRuntime {
                 one.files
                     .entries()
                     .filter_map(move |(path, entry)| Some((one, path.strip_prefix(&folder)?, entry)))
-                    .filter(|(one, path, _)| wanted(one, path))
+                    .filter(|(one, path, _)| self.wanted(one, path))
                     .collect::<Vec<_>>()
             })
             .collect();
@@ -133,6 +136,17 @@ impl Action for IncludeRuntime {
 }
 
 impl IncludeRuntime {
+    /// What of an installed application goes into a release; and of the runtime all programs but its launcher, which is
+    /// written anew.
+    fn wanted(&self, one: &Shipped, path: &str) -> bool {
+        if one.to.starts_with("erts-") {
+            return path != "erl" && path != "erl.ini";
+        }
+        // The specification comes from the step `boot`.
+        let spec = path.strip_prefix("ebin/").is_some_and(|name| name.ends_with(".app"));
+        is_copied(&self.copied, path) && !spec
+    }
+
     fn copy(
         &self,
         cx: &StepContext<'_>,
@@ -168,18 +182,6 @@ fn follow(cx: &StepContext<'_>, real: &Path) -> Result<Node, StepError> {
         return Ok(Node::Directory { digest: cx.store.ingest_dereferenced(real, &|_| true)? });
     }
     Ok(Node::File { digest: cx.store.put_file(real)?, executable: meta.permissions().mode() & 0o111 != 0 })
-}
-
-/// What of an installed application goes into a release: as Mix has it, `ebin`, `include`, `priv`; and of the runtime
-/// all programs but its launcher, which is written anew.
-fn wanted(one: &Shipped, path: &str) -> bool {
-    if one.to.starts_with("erts-") {
-        return path != "erl" && path != "erl.ini";
-    }
-    let top = path.split('/').next().unwrap_or_default();
-    // The specification comes from the step `boot`.
-    let spec = path.strip_prefix("ebin/").is_some_and(|name| name.ends_with(".app"));
-    ["ebin", "include", "priv"].contains(&top) && !spec
 }
 
 /// Names and versions of the applications that an installation has.

@@ -26,6 +26,8 @@ pub struct Strip {
     pub app: String,
     /// How; `None`: not at all.
     pub recipe: Option<StripRecipe>,
+    /// Which of its folders go into a release.
+    pub copied: Vec<String>,
 }
 
 impl Action for Strip {
@@ -34,15 +36,23 @@ impl Action for Strip {
         let compile = compile::step(&self.app);
         parts.digest(format!("input {compile}"), &cx.need(&compile)?.output("app")?);
         recipe_part(&mut parts, self.recipe.as_ref());
+        parts.list("folders", &self.copied);
         Ok(Declared::new(parts))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let tree = cx.need(&compile::step(&self.app))?.output("app")?;
         let spec = format!("ebin/{}.app", self.app);
-        let stripped = strip_tree(cx.store, &tree, self.recipe.as_ref(), &|path| path != spec)?;
+        let keep = |path: &str| path != spec && is_copied(&self.copied, path);
+        let stripped = strip_tree(cx.store, &tree, self.recipe.as_ref(), &keep)?;
         Ok(Ran { outputs: BTreeMap::from([("app".to_owned(), stripped)]), ..Ran::default() })
     }
+}
+
+/// Whether a path of an application lies in a folder that goes into a release.
+pub fn is_copied(copied: &[String], path: &str) -> bool {
+    let top = path.split('/').next().unwrap_or_default();
+    copied.iter().any(|folder| folder == top)
 }
 
 /// The recipe as a part of a key.
