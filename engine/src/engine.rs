@@ -12,6 +12,7 @@ use crate::checkout::{Checkout, StepRecord};
 use crate::error::EngineError;
 use crate::execute::Needs;
 use crate::graph::Graph;
+use crate::inspect::{Inspection, inspect};
 use crate::observe::{Observer, RunReport, StepReport};
 use crate::plan::{PlannedStep, plan};
 use crate::result::StepResult;
@@ -105,7 +106,12 @@ impl Engine {
 
     /// What `run` would do, running nothing.
     pub fn plan(&self, graph: &Graph, targets: Option<&[String]>) -> Result<Vec<PlannedStep>, EngineError> {
-        plan(self, graph, targets)
+        plan(self, graph, targets).map(|(steps, _)| steps)
+    }
+
+    /// One step looked at closely, running nothing: what of its key moved since the last build of this checkout.
+    pub fn inspect(&self, graph: &Graph, step: &str) -> Result<Inspection, EngineError> {
+        inspect(self, graph, step)
     }
 
     /// What this build has done so far, over all its graphs.

@@ -43,7 +43,7 @@ pub(crate) struct Known<'a> {
     pub key: ActionKey,
     pub answers: Answers<'a>,
     pub lookup: Lookup,
-    previous: Option<&'a StepRecord>,
+    pub previous: Option<&'a StepRecord>,
 }
 
 impl<'a> Known<'a> {

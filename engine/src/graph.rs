@@ -210,6 +210,10 @@ impl Graph {
         Ok(selected)
     }
 
+    pub(crate) fn id(&self, name: &str) -> Option<usize> {
+        self.ids.get(name).copied()
+    }
+
     pub(crate) fn at(&self, id: usize) -> &Step {
         &self.steps[id]
     }

@@ -123,6 +123,29 @@ impl Reason {
         }
     }
 
+    /// The reason of that word, about that subject; `None` for words of another version.
+    pub fn from_word(word: &str, subject: Option<&str>) -> Option<Reason> {
+        let about = || subject.map(str::to_owned);
+        Some(match word {
+            "never_built" => Reason::NeverBuilt,
+            "command_changed" => Reason::CommandChanged,
+            "input_changed" => Reason::InputChanged(about()?),
+            "input_added" => Reason::InputAdded(about()?),
+            "input_removed" => Reason::InputRemoved(about()?),
+            "env_changed" => Reason::EnvChanged(about()?),
+            "toolchain_changed" => Reason::ToolchainChanged,
+            "discovered_changed" => Reason::DiscoveredChanged(about()?),
+            "output_missing" => Reason::OutputMissing,
+            "output_modified" => Reason::OutputModified,
+            "forced" => Reason::Forced,
+            "cache_evicted" => Reason::CacheEvicted,
+            "unsandboxed" => Reason::Unsandboxed,
+            "rule_changed" => Reason::RuleChanged,
+            "dependency_changed" => Reason::DependencyChanged(about()?),
+            _ => return None,
+        })
+    }
+
     /// What the reason is about: a path, a variable, a step.
     pub fn subject(&self) -> Option<&str> {
         match self {
@@ -156,5 +179,37 @@ impl fmt::Display for Reason {
             Reason::RuleChanged => write!(f, "relgraph builds it in another way now"),
             Reason::DependencyChanged(step) => write!(f, "`{step}` made something else"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_again_by_its_word_and_subject() {
+        let about = || "lib/a.ex".to_owned();
+        let all = [
+            Reason::NeverBuilt,
+            Reason::CommandChanged,
+            Reason::InputChanged(about()),
+            Reason::InputAdded(about()),
+            Reason::InputRemoved(about()),
+            Reason::EnvChanged(about()),
+            Reason::ToolchainChanged,
+            Reason::DiscoveredChanged(about()),
+            Reason::OutputMissing,
+            Reason::OutputModified,
+            Reason::Forced,
+            Reason::CacheEvicted,
+            Reason::Unsandboxed,
+            Reason::RuleChanged,
+            Reason::DependencyChanged(about()),
+        ];
+        for reason in all {
+            assert_eq!(Reason::from_word(reason.word(), reason.subject()), Some(reason));
+        }
+        assert_eq!(Reason::from_word("input_changed", None), None);
+        assert_eq!(Reason::from_word("boredom", None), None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{EngineError, StepError, StepErrorKind};
-use crate::execute::Known;
+use crate::execute::{Known, Needs};
 use crate::graph::{Graph, Step};
 use crate::lookup::Lookup;
 use crate::outcome::Reason;
@@ -39,37 +39,38 @@ pub struct PlannedStep {
     pub expected_ms: Option<u64>,
 }
 
+/// Results that are known without running anything, by the id of their step.
+pub(crate) type Results = HashMap<usize, Arc<StepResult>>;
+
 pub(crate) fn plan(
     engine: &Engine,
     graph: &Graph,
     targets: Option<&[String]>,
-) -> Result<Vec<PlannedStep>, EngineError> {
+) -> Result<(Vec<PlannedStep>, Results), EngineError> {
     let selected = graph.selection(targets)?;
-    let mut results: HashMap<usize, Arc<StepResult>> = HashMap::new();
+    let mut results = Results::new();
     let mut steps = Vec::new();
     for id in (0..graph.len()).filter(|&id| selected[id]) {
         let step = graph.at(id);
-        let needs: Option<Vec<_>> =
-            graph.needs_of(id).iter().map(|n| Some((*n, results.get(n)?.clone()))).collect();
-        let (planned, result) = match (engine.session_result(&step.name), needs) {
+        let (planned, result) = match (engine.session_result(&step.name), needs(graph, id, &results)) {
             (Some(result), _) => (Planned::Fresh, Some(result)),
             (None, None) => (Planned::MayRun, None),
-            (None, Some(needs)) => plan_step(engine, graph, step, needs),
+            (None, Some(needs)) => plan_step(engine, step, needs),
         };
         results.extend(result.map(|result| (id, result)));
         let expected_ms = engine.previous.steps.get(&step.name).map(|p| p.duration_ms);
         steps.push(PlannedStep { name: step.name.clone(), planned, expected_ms });
     }
-    Ok(steps)
+    Ok((steps, results))
 }
 
-fn plan_step(
-    engine: &Engine,
-    graph: &Graph,
-    step: &Step,
-    needs: Vec<(usize, Arc<StepResult>)>,
-) -> (Planned, Option<Arc<StepResult>>) {
-    let needs = needs.into_iter().map(|(id, result)| (graph.at(id).name.clone(), result)).collect();
+/// What a step needs, when all of it is known.
+pub(crate) fn needs(graph: &Graph, id: usize, results: &Results) -> Option<Needs> {
+    let need = |need: &usize| Some((graph.at(*need).name.clone(), results.get(need)?.clone()));
+    graph.needs_of(id).iter().map(need).collect()
+}
+
+fn plan_step(engine: &Engine, step: &Step, needs: Needs) -> (Planned, Option<Arc<StepResult>>) {
     let cx = engine.context(&step.name, needs, &|_, _| {});
     // Nothing of what a panic leaves behind is used afterwards.
     let known =
