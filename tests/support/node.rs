@@ -1,0 +1,125 @@
+//! Owns a release that is started by its own scripts, and everything that came of starting it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Said, TestSpace, ask, said, wait_until};
+
+/// A variable that every process of a node inherits, and nobody else has with that value.
+const MARK: &str = "END_TO_END_NODE";
+
+/// A release on a machine without Erlang, with an epmd of its own. What runs when it is dropped is killed.
+pub struct Node {
+    program: PathBuf,
+    env: BTreeMap<&'static str, String>,
+    mark: String,
+}
+
+impl Node {
+    /// For the release `name` that lies in `folder`.
+    pub fn new(space: &TestSpace, folder: &Path, name: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let mark = format!("e2e_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let home = space.path("home");
+        fs::create_dir_all(&home).expect("a folder");
+        let env = BTreeMap::from([
+            ("PATH", space.path_without_erlang()),
+            ("HOME", home.display().to_string()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("RELEASE_DISTRIBUTION", "sname".to_owned()),
+            ("RELEASE_NODE", format!("{mark}@localhost")),
+            ("ERL_EPMD_PORT", port.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            (MARK, mark.clone()),
+        ]);
+        Node { program: folder.join("bin").join(name), env, mark }
+    }
+
+    /// With one more variable.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.env.insert(name, value.to_owned());
+        self
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).env_clear().envs(&self.env).current_dir("/").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs one of its commands.
+    pub fn ask(&self, args: &[&str]) -> Said {
+        ask(&mut self.command(args))
+    }
+
+    /// Runs one of its commands, which has to succeed, and returns what it printed.
+    #[track_caller]
+    pub fn says(&self, args: &[&str]) -> String {
+        said(&mut self.command(args))
+    }
+
+    /// Asks the running system.
+    #[track_caller]
+    pub fn rpc(&self, expression: &str) -> String {
+        self.says(&["rpc", expression])
+    }
+
+    /// Starts it as a daemon, and waits until an expression is true in it.
+    #[track_caller]
+    pub fn daemon(&self, ready: &str) {
+        self.says(&["daemon"]);
+        self.wait(ready);
+    }
+
+    /// Starts it in the foreground, and waits until an expression is true in it.
+    #[track_caller]
+    pub fn foreground(&self, ready: &str) -> Child {
+        let mut command = self.command(&["start"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
+        self.wait(ready);
+        child
+    }
+
+    #[track_caller]
+    fn wait(&self, ready: &str) {
+        let question = format!("IO.puts({ready})");
+        wait_until(ready, || self.ask(&["rpc", &question]).out.trim() == "true");
+    }
+
+    /// Stops it, and waits for its process to be gone.
+    #[track_caller]
+    pub fn stop(&self) {
+        let pid = self.says(&["pid"]);
+        self.says(&["stop"]);
+        wait_until("the system stopped", || !Path::new("/proc").join(&pid).exists());
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let wanted = format!("{MARK}={}", self.mark);
+        let marked = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|line| line == wanted.as_bytes());
+        fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| fs::read(entry.path().join("environ")).is_ok_and(marked))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Twice: one of them may have started another meanwhile.
+        for _ in 0..2 {
+            let processes = self.processes();
+            if !processes.is_empty() {
+                let _ = Command::new("kill").arg("-KILL").args(processes).stderr(Stdio::null()).status();
+            }
+        }
+    }
+}
