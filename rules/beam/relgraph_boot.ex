@@ -39,17 +39,28 @@ defmodule Relgraph.Boot do
     Relgraph.Describe.load_project("mix.exs")
     for path <- request.code_paths, do: Code.prepend_path(path)
     config = Mix.Project.config()
-    release = Mix.Release.from_config!(request.release, declared(config, request), overrides(request))
+
+    release =
+      Mix.Release.from_config!(request.release, declared(config, request), overrides(request))
+
     release = %{release | path: request.out, version_path: Path.join(request.out, "version")}
     File.mkdir_p!(release.version_path)
     {release, messages} = runtime_config(release, config)
 
     with :ok <- boot_scripts(release, request),
-         :ok <- Mix.Release.make_sys_config(release, sys_config(request), {:system, "RELEASE_SYS_CONFIG", ".config"}) do
+         :ok <-
+           Mix.Release.make_sys_config(
+             release,
+             sys_config(request),
+             {:system, "RELEASE_SYS_CONFIG", ".config"}
+           ) do
       for name <- ["vm.args", "remote.vm.args"], do: template(release, name, &vm_args/1)
       executables(release, request)
       app_files(release)
-      protocols = if request.upgrades == :hot and request.consolidated, do: protocols_app(release), else: []
+
+      protocols =
+        if request.upgrades == :hot and request.consolidated, do: protocols_app(release), else: []
+
       Mix.Release.make_start_erl(release, Path.join(release.path, "start_erl.data"))
       releases(release, protocols)
       if release.erts_source, do: erl(release)
@@ -72,6 +83,7 @@ defmodule Relgraph.Boot do
         opts = releases[request.release]
         opts = if is_function(opts, 0), do: opts.(), else: opts
         apps = Keyword.merge(Keyword.get(opts, :applications, []), extra)
+
         Keyword.put(config, :releases, [{request.release, Keyword.put(opts, :applications, apps)}])
 
       true ->
@@ -111,7 +123,9 @@ defmodule Relgraph.Boot do
       init = {:system, "RELEASE_ROOT", "/releases/#{release.version}/runtime.exs"}
       opts = [path: init, env: Mix.env(), target: Mix.target(), imports: :disabled]
       release = update_in(release.config_providers, &[{Config.Reader, opts} | &1])
-      {update_in(release.options, &Keyword.put_new(&1, :reboot_system_after_config, reboot?)), path}
+
+      {update_in(release.options, &Keyword.put_new(&1, :reboot_system_after_config, reboot?)),
+       path}
     else
       {release, nil}
     end
@@ -145,7 +159,8 @@ defmodule Relgraph.Boot do
   defp consolidated(release, %{upgrades: :hot}),
     do: ["$RELEASE_LIB/#{protocols_name(release)}-#{release.version}/ebin"]
 
-  defp consolidated(release, _request), do: ["$RELEASE_LIB/../releases/#{release.version}/consolidated"]
+  defp consolidated(release, _request),
+    do: ["$RELEASE_LIB/../releases/#{release.version}/consolidated"]
 
   defp protocols_name(release), do: :"#{release.name}_protocols"
 
@@ -162,7 +177,11 @@ defmodule Relgraph.Boot do
        registered: [],
        applications: [:kernel, :stdlib, :elixir]}
 
-    File.write!(Path.join([release.path, "apps", "#{name}.app"]), :io_lib.format("~tp.~n", [specification]))
+    File.write!(
+      Path.join([release.path, "apps", "#{name}.app"]),
+      :io_lib.format("~tp.~n", [specification])
+    )
+
     path = Path.join(release.version_path, "#{release.name}.rel")
     {:ok, [{:release, id, erts, apps}]} = :file.consult(path)
     rel = {:release, id, erts, apps ++ [{name, version, :none}]}
@@ -175,12 +194,18 @@ defmodule Relgraph.Boot do
     applications =
       for {app, _mode} <- release.boot_scripts.start, do: {app, release.applications[app][:vsn]}
 
-    libraries = for {app, version} <- applications ++ protocols, do: {app, version, 'lib/#{app}-#{version}'}
+    libraries =
+      for {app, version} <- applications ++ protocols, do: {app, version, 'lib/#{app}-#{version}'}
+
     name = Atom.to_charlist(release.name)
     version = String.to_charlist(release.version)
     erts = release.erts_version |> to_string() |> String.to_charlist()
     term = [{:release, name, version, erts, libraries, :permanent}]
-    File.write!(Path.join(release.path, "RELEASES"), :io_lib.format("%% coding: utf-8~n~tp.~n", [term]))
+
+    File.write!(
+      Path.join(release.path, "RELEASES"),
+      :io_lib.format("%% coding: utf-8~n~tp.~n", [term])
+    )
   end
 
   defp template(release, name, default) do
@@ -201,7 +226,12 @@ defmodule Relgraph.Boot do
   # The texts take no arguments, or one that says whether they are for `mix release.init`.
   defp built_in(name, release) do
     Code.ensure_loaded!(Init)
-    text = if function_exported?(Init, name, 0), do: apply(Init, name, []), else: apply(Init, name, [false])
+
+    text =
+      if function_exported?(Init, name, 0),
+        do: apply(Init, name, []),
+        else: apply(Init, name, [false])
+
     EEx.eval_string(text, assigns: [release: release])
   end
 
@@ -281,7 +311,12 @@ defmodule Relgraph.Boot do
     scratch = Path.join(release.path, "erts")
     File.mkdir_p!(Path.join(empty, "bin"))
     Mix.Release.copy_erts(%{release | erts_source: String.to_charlist(empty), path: scratch})
-    File.rename!(Path.join(scratch, "erts-#{release.erts_version}/bin/erl"), Path.join(release.path, "erl"))
+
+    File.rename!(
+      Path.join(scratch, "erts-#{release.erts_version}/bin/erl"),
+      Path.join(release.path, "erl")
+    )
+
     File.rm_rf!(empty)
     File.rm_rf!(scratch)
   end
@@ -308,7 +343,9 @@ defmodule Relgraph.Boot do
       erts_version: to_string(release.erts_version),
       applications: applications,
       runtime_config: runtime,
-      reboot: Keyword.get(release.options, :reboot_system_after_config, false) and release.config_providers != [],
+      reboot:
+        Keyword.get(release.options, :reboot_system_after_config, false) and
+          release.config_providers != [],
       cookie: release.options[:cookie],
       overlays: release.options[:overlays] |> List.wrap() |> Enum.map(&to_string/1),
       templates: to_string(release.options[:rel_templates_path] || "rel")

@@ -57,14 +57,21 @@ defmodule Relgraph.Compile do
     config = request.dest |> Mix.Rebar.load_config() |> Mix.Rebar.dependency_config()
     config_path = Path.join(request.build, "mix.rebar.config")
     File.write!(config_path, Mix.Rebar.serialize_config(config))
-    rebar3 = request[:rebar3] || Mix.raise("rebar3 is needed to build #{request.app}, and is not in PATH")
 
-    shell(request, "#{rebar3} bare compile --paths #{Path.join(request.env_path, "lib/*/ebin")}", [
-      {"REBAR_BARE_COMPILER_OUTPUT_DIR", request.build},
-      {"REBAR_CONFIG", config_path},
-      {"REBAR_PROFILE", "prod"},
-      {"TERM", "dumb"}
-    ])
+    rebar3 =
+      request[:rebar3] ||
+        Mix.raise("rebar3 is needed to build #{request.app}, and is not in PATH")
+
+    shell(
+      request,
+      "#{rebar3} bare compile --paths #{Path.join(request.env_path, "lib/*/ebin")}",
+      [
+        {"REBAR_BARE_COMPILER_OUTPUT_DIR", request.build},
+        {"REBAR_CONFIG", config_path},
+        {"REBAR_PROFILE", "prod"},
+        {"TERM", "dumb"}
+      ]
+    )
 
     File.rm!(config_path)
     late_priv(request)

@@ -22,7 +22,11 @@ defmodule Relgraph.Config do
       File.write!(Path.join(request.out, "#{app}.etf"), encode({app, pairs}))
     end
 
-    File.write!(Path.join(request.out, "order"), Enum.map(config, fn {app, _} -> [Atom.to_string(app), ?\n] end))
+    File.write!(
+      Path.join(request.out, "order"),
+      Enum.map(config, fn {app, _} -> [Atom.to_string(app), ?\n] end)
+    )
+
     %{applications: Enum.map(config, &elem(&1, 0))}
   end
 

@@ -65,13 +65,17 @@ defmodule Relgraph.Describe do
       optional: dep.opts[:optional] == true,
       runtime: dep.opts[:runtime] != false,
       from_umbrella: dep.opts[:from_umbrella] == true,
-      children: for(child <- dep.deps, MapSet.member?(known, child.app), uniq: true, do: child.app),
-      system_env: Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
+      children:
+        for(child <- dep.deps, MapSet.member?(known, child.app), uniq: true, do: child.app),
+      system_env:
+        Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
       problem: problem(dep)
     }
   end
 
-  defp scm(%Mix.Dep{scm: Mix.SCM.Path} = dep), do: if(dep.opts[:from_umbrella], do: :umbrella, else: :path)
+  defp scm(%Mix.Dep{scm: Mix.SCM.Path} = dep),
+    do: if(dep.opts[:from_umbrella], do: :umbrella, else: :path)
+
   defp scm(%Mix.Dep{scm: Mix.SCM.Git}), do: :git
   defp scm(%Mix.Dep{}), do: :hex
 
@@ -80,10 +84,18 @@ defmodule Relgraph.Describe do
   defp compile_option(command), do: to_string(command)
 
   # Nothing is compiled yet, so a missing .app file or another build's leftovers are no problem here.
-  defp problem(%Mix.Dep{status: {:unavailable, _}} = dep), do: describe_problem("unavailable", dep)
+  defp problem(%Mix.Dep{status: {:unavailable, _}} = dep),
+    do: describe_problem("unavailable", dep)
 
   defp problem(%Mix.Dep{status: {kind, _}} = dep)
-       when kind in [:diverged, :divergedreq, :divergedonly, :divergedtargets, :overridden, :nomatchvsn],
+       when kind in [
+              :diverged,
+              :divergedreq,
+              :divergedonly,
+              :divergedtargets,
+              :overridden,
+              :nomatchvsn
+            ],
        do: describe_problem(Atom.to_string(kind), dep)
 
   defp problem(_dep), do: nil
@@ -134,7 +146,11 @@ defmodule Relgraph.Describe do
     keep = options[:keep] |> List.wrap() |> Enum.map(&to_string/1)
     {:ok, stripped} = Mix.Release.strip_beam(sample(keep), Keyword.delete(options, :compress))
     {:ok, _module, chunks} = :beam_lib.all_chunks(stripped)
-    %{chunks: Enum.map(chunks, fn {id, _} -> List.to_string(id) end), compress: options[:compress] == true}
+
+    %{
+      chunks: Enum.map(chunks, fn {id, _} -> List.to_string(id) end),
+      compress: options[:compress] == true
+    }
   end
 
   # Which folders of an application Mix copies into a release (`priv`; `include` since 1.15) is found by asking it, too.
@@ -143,7 +159,15 @@ defmodule Relgraph.Describe do
     for name <- ~w(ebin include priv src), do: File.mkdir_p!(Path.join(source, name))
     File.write!(Path.join(source, "ebin/sample.app"), "{application,sample,[{vsn,\"1\"}]}.\n")
     properties = [path: String.to_charlist(source), vsn: '1', otp_app?: false, mode: :permanent]
-    fields = [name: :sample, version: "1", path: Path.join(dir, "release"), options: [], applications: %{sample: properties}]
+
+    fields = [
+      name: :sample,
+      version: "1",
+      path: Path.join(dir, "release"),
+      options: [],
+      applications: %{sample: properties}
+    ]
+
     Mix.Release.copy_app(struct(Mix.Release, fields), :sample)
     copied = File.ls!(Path.join(dir, "release/lib/sample-1"))
     File.rm_rf!(dir)
@@ -156,7 +180,10 @@ defmodule Relgraph.Describe do
     {:ok, _module, chunks} = :beam_lib.all_chunks(binary)
     known = ~w(Attr CInf StrT LitT LocT Line Type Meta Dbgi Docs ExCk Abst FunT ExDp)
     missing = Enum.uniq(known ++ keep) -- Enum.map(chunks, fn {id, _} -> List.to_string(id) end)
-    {:ok, binary} = :beam_lib.build_module(chunks ++ Enum.map(missing, &{String.to_charlist(&1), "x"}))
+
+    {:ok, binary} =
+      :beam_lib.build_module(chunks ++ Enum.map(missing, &{String.to_charlist(&1), "x"}))
+
     binary
   end
 

@@ -22,10 +22,16 @@ defmodule Relgraph.Driver do
     prepare(request)
 
     try do
-      recorder = Relgraph.Trace.start()
+      recorder =
+        Relgraph.Trace.start(for dir <- ~w(otp elixir driver), do: "#{request.prefix}/#{dir}/")
+
       answer = Map.fetch!(@operations, request.op).run(request)
       trace = Relgraph.Trace.stop(recorder)
-      File.write!(request.response, Relgraph.JSON.encode(Map.merge(answer, facts(request, trace))))
+
+      File.write!(
+        request.response,
+        Relgraph.JSON.encode(Map.merge(answer, facts(request, trace)))
+      )
     catch
       kind, reason -> fail(kind, reason, __STACKTRACE__)
     else
@@ -35,6 +41,9 @@ defmodule Relgraph.Driver do
 
   defp prepare(request) do
     {:ok, _} = Application.ensure_all_started(:mix)
+
+    # A module in the working directory is nobody's module; looking for each of them there would be an input of every step.
+    :code.del_path('.')
     Mix.env(request.env)
     Mix.target(request.target)
     Hex.start()
@@ -65,7 +74,13 @@ defmodule Relgraph.Driver do
         [Atom.to_string(module), String.replace_prefix(path, prefix, "")]
       end
 
-    %{reads: reads, loaded: Enum.sort(loaded), env: trace.env, programs: trace.programs, docs: trace.docs}
+    %{
+      reads: reads,
+      loaded: Enum.sort(loaded),
+      env: trace.env,
+      programs: trace.programs,
+      docs: trace.docs
+    }
   end
 
   # Mix prints its own errors without a stack trace; so do we. A task that left with {:shutdown, 1} has said why already.

@@ -18,7 +18,8 @@ defmodule Relgraph.SCM do
 
   @impl true
   def accepts_options(app, opts) do
-    if Keyword.has_key?(opts, :path) or Keyword.has_key?(opts, :in_umbrella) or Keyword.has_key?(opts, :git) do
+    if Keyword.has_key?(opts, :path) or Keyword.has_key?(opts, :in_umbrella) or
+         Keyword.has_key?(opts, :git) do
       nil
     else
       Keyword.put_new(opts, :hex, Atom.to_string(app))

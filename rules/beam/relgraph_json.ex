@@ -9,7 +9,9 @@ defmodule Relgraph.JSON do
   def encode(atom) when is_atom(atom), do: string(Atom.to_string(atom))
   def encode(integer) when is_integer(integer), do: Integer.to_string(integer)
   def encode(binary) when is_binary(binary), do: string(binary)
-  def encode(list) when is_list(list), do: [?[, list |> Enum.map(&encode/1) |> Enum.intersperse(?,), ?]]
+
+  def encode(list) when is_list(list),
+    do: [?[, list |> Enum.map(&encode/1) |> Enum.intersperse(?,), ?]]
 
   def encode(map) when is_map(map) do
     pairs =

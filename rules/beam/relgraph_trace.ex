@@ -24,13 +24,19 @@ defmodule Relgraph.Trace do
 
   @env [{:getenv, 0}, {:getenv, 1}, {:env, 0}]
 
-  @doc "Starts recording in this VM. Returns the recorder to give to `stop/1`."
-  @spec start() :: pid
-  def start do
+  @doc """
+  Starts recording in this VM, without what happens in the folders `known`. Returns the recorder to give to `stop/1`.
+  """
+  @spec start([Path.t()]) :: pid
+  def start(known) do
     {:ok, cwd} = :file.get_cwd()
     recorder = spawn(fn -> record([], MapSet.new()) end)
     :code.ensure_loaded(:prim_file)
-    for {name, arity} <- [{:set_cwd, 1} | Map.keys(@reads)], do: pattern(:prim_file, name, arity)
+    pattern(:prim_file, :set_cwd, 1)
+
+    for {name, arity} <- Map.keys(@reads),
+        do: pattern(:prim_file, name, arity, silent(known, arity))
+
     for {name, arity} <- @env, do: pattern(:os, name, arity)
     pattern(:erlang, :open_port, 2)
 
@@ -57,8 +63,24 @@ defmodule Relgraph.Trace do
     end
   end
 
-  defp pattern(module, name, arity) do
-    :erlang.trace_pattern({module, name, arity}, true, [])
+  defp pattern(module, name, arity, spec \\ true) do
+    :erlang.trace_pattern({module, name, arity}, spec, [])
+  end
+
+  # Loading the code of Erlang and Elixir makes most of the calls. The paths are character lists, whose beginning a
+  # match specification can tell: these calls cost no message.
+  defp silent(known, arity) do
+    rest = List.duplicate(:_, arity - 1)
+
+    quiet =
+      for folder <- known do
+        beginning =
+          folder |> String.to_charlist() |> Enum.reverse() |> Enum.reduce(:_, &[&1 | &2])
+
+        {[beginning | rest], [], [{:message, false}]}
+      end
+
+    quiet ++ [{:_, [], []}]
   end
 
   # Absolute paths come by the thousand (code loading looks through every folder): they are kept once.
@@ -93,35 +115,52 @@ defmodule Relgraph.Trace do
   end
 
   defp event(:prim_file, name, args) do
-    kind = Map.get(@reads, {name, length(args)})
-    if kind, do: {:read, kind, text(hd(args))}
+    # An open file stands for itself: it was seen when it was opened.
+    case {Map.get(@reads, {name, length(args)}), hd(args)} do
+      {nil, _} -> nil
+      {kind, path} when is_binary(path) or is_list(path) -> {:read, kind, text(path)}
+      _ -> nil
+    end
   end
 
   defp event(:os, :getenv, [name]), do: {:env, text(name)}
   defp event(:os, _, []), do: {:env, "*"}
   defp event(:erlang, :open_port, [{:spawn, command}, _]), do: {:program, text(command)}
   defp event(:erlang, :open_port, [{:spawn_executable, file}, _]), do: {:program, text(file)}
-  defp event(Code, :fetch_docs, [module]) when is_atom(module), do: {:docs, Atom.to_string(module)}
+
+  defp event(Code, :fetch_docs, [module]) when is_atom(module),
+    do: {:docs, Atom.to_string(module)}
+
   defp event(_, _, _), do: nil
 
   defp text(binary) when is_binary(binary), do: binary
-
-  defp text(chars) do
-    IO.chardata_to_string(chars)
-  rescue
-    _ -> inspect(chars)
-  end
+  defp text(chars) when is_list(chars), do: IO.chardata_to_string(chars)
 
   defp summarize(events, cwd) do
-    start = %{cwd: cwd, reads: MapSet.new(), env: MapSet.new(), programs: MapSet.new(), docs: MapSet.new()}
+    start = %{
+      cwd: cwd,
+      reads: MapSet.new(),
+      env: MapSet.new(),
+      programs: MapSet.new(),
+      docs: MapSet.new()
+    }
 
     events
     |> Enum.reduce(start, fn
-      {:cwd, path}, acc -> %{acc | cwd: Path.expand(path, acc.cwd)}
-      {:read, kind, path}, acc -> %{acc | reads: MapSet.put(acc.reads, {kind, Path.expand(path, acc.cwd)})}
-      {:env, name}, acc -> %{acc | env: MapSet.put(acc.env, name)}
-      {:program, command}, acc -> %{acc | programs: MapSet.put(acc.programs, command)}
-      {:docs, module}, acc -> %{acc | docs: MapSet.put(acc.docs, module)}
+      {:cwd, path}, acc ->
+        %{acc | cwd: Path.expand(path, acc.cwd)}
+
+      {:read, kind, path}, acc ->
+        %{acc | reads: MapSet.put(acc.reads, {kind, Path.expand(path, acc.cwd)})}
+
+      {:env, name}, acc ->
+        %{acc | env: MapSet.put(acc.env, name)}
+
+      {:program, command}, acc ->
+        %{acc | programs: MapSet.put(acc.programs, command)}
+
+      {:docs, module}, acc ->
+        %{acc | docs: MapSet.put(acc.docs, module)}
     end)
     |> Map.delete(:cwd)
     |> Map.new(fn {key, set} -> {key, Enum.sort(set)} end)

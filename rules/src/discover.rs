@@ -39,9 +39,7 @@ impl Scope<'_> {
         let docs: BTreeSet<String> = facts.docs.iter().map(|module| format!("{module}.beam")).collect();
         let mut probes = BTreeSet::new();
         for (kind, path) in &facts.reads {
-            if self.ignored.iter().any(|folder| within(path, folder)) {
-                continue;
-            }
+            // Other applications lie below the folder that the step itself fills, so they come first.
             if let Some((name, at)) = self.dependency(path) {
                 let rest = path[at.len()..].trim_start_matches('/');
                 match rest.strip_prefix("ebin/") {
@@ -50,6 +48,8 @@ impl Scope<'_> {
                     }
                     _ => self.insert(&mut probes, kind, path)?,
                 }
+            } else if self.ignored.iter().any(|folder| within(path, folder)) {
+                continue;
             } else if self.own.iter().any(|folder| within(path, folder)) {
                 self.insert(&mut probes, kind, path)?;
             }

@@ -122,7 +122,8 @@ impl Erlang {
 }
 
 impl Elixir {
-    fn find(path: &str) -> Result<Elixir, Box<Diagnostic>> {
+    /// The installation whose `elixir` comes first in `path`.
+    pub fn find(path: &str) -> Result<Elixir, Box<Diagnostic>> {
         let (Some(elixir), Some(_)) = (which("elixir", path), which("mix", path)) else {
             let missing = if which("elixir", path).is_some() { "mix" } else { "elixir" };
             let hint = "install Elixir (on Debian and Ubuntu: apt-get install elixir), or put its bin folder in PATH";
@@ -148,6 +149,16 @@ impl Elixir {
             .filter(|name| root.join(format!("lib/{name}/ebin/{name}.app")).is_file())
             .collect();
         Some(Elixir { root: root.to_owned(), version, libraries })
+    }
+}
+
+impl Erlang {
+    /// The release of OTP, as exact as the installation says: `25.2.3`.
+    pub fn otp(&self) -> Option<String> {
+        let releases = self.root.join("releases");
+        let newest = list(&releases).into_iter().filter_map(|name| name.parse::<u32>().ok()).max()?;
+        let exact = fs::read_to_string(releases.join(format!("{newest}/OTP_VERSION"))).ok();
+        exact.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).or(Some(newest.to_string()))
     }
 }
 

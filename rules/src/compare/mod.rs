@@ -2,6 +2,7 @@
 
 mod archive;
 mod config;
+mod contents;
 mod modules;
 mod release;
 mod report;
@@ -19,6 +20,7 @@ use release::{Opened, Placed};
 use side::Kind;
 
 pub use archive::unpack;
+pub use contents::{Contents, contents};
 pub use report::{
     Application, ApplicationChange, ApplicationModules, ApplicationSize, Applications, Change, Comparison,
     Config, ConfigChange, FileChange, FileRole, How, ModuleChange, Release, SCHEMA, Sizes,
@@ -116,16 +118,9 @@ fn equal(old: &Opened<'_>, one: &Placed, new: &Opened<'_>, other: &Placed) -> Re
 
 fn applications(old: &Opened<'_>, new: &Opened<'_>) -> Applications {
     let mut applications = Applications::default();
-    let application = |name: &str, found: &release::Found| Application {
-        name: name.to_owned(),
-        version: found.version.clone(),
-        mode: found.mode.clone(),
-        modules: found.modules,
-        size: found.size,
-    };
     for (name, found) in &old.applications {
         match new.applications.get(name) {
-            None => applications.removed.push(application(name, found)),
+            None => applications.removed.push(found_application(name, found)),
             Some(other) if found.version != other.version || found.mode != other.mode => {
                 applications.changed.push(ApplicationChange {
                     name: name.clone(),
@@ -140,10 +135,20 @@ fn applications(old: &Opened<'_>, new: &Opened<'_>) -> Applications {
     }
     for (name, found) in &new.applications {
         if !old.applications.contains_key(name) {
-            applications.added.push(application(name, found));
+            applications.added.push(found_application(name, found));
         }
     }
     applications
+}
+
+fn found_application(name: &str, found: &release::Found) -> Application {
+    Application {
+        name: name.to_owned(),
+        version: found.version.clone(),
+        mode: found.mode.clone(),
+        modules: found.modules,
+        size: found.size,
+    }
 }
 
 /// What differs in the modules of the applications that both sides have.
