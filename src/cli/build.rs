@@ -14,12 +14,13 @@ use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::steps::{assemble, boot, boot::Boot, describe, package};
 use relgraph_rules::watch::Watched;
 
-use super::context::{Context, store_trouble};
+use super::context::Context;
 use super::exit;
 use super::session::{Paths, ReleaseArgs, Session, identity};
+use super::stop::Stop;
 use crate::render::progress::Progress;
 use crate::render::summary::{BuiltPackage, BuiltRelease, Summary};
-use crate::render::failure;
+use crate::render::{failure, tell};
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
@@ -32,30 +33,15 @@ pub struct BuildArgs {
 }
 
 /// Builds a release.
-pub fn run(context: &Context, args: &BuildArgs) -> ExitCode {
-    let began = Instant::now();
-    match build(context, args, began) {
-        Ok(code) => code,
-        Err(Stop::Wrong(complaints)) => context.wrong(&complaints),
-        Err(Stop::Failed(complaint)) => context.failed(&complaint),
-    }
-}
-
-enum Stop {
-    Wrong(Vec<Diagnostic>),
-    Failed(Box<Diagnostic>),
-}
-
-impl From<Box<Diagnostic>> for Stop {
-    fn from(complaint: Box<Diagnostic>) -> Self {
-        Stop::Wrong(vec![*complaint])
-    }
+pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
+    build(context, args, Instant::now())
 }
 
 fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode, Stop> {
     let cache_dir = context.cache_dir()?;
     let paths = Paths::new(&args.release, &cache_dir)?;
-    let state = State::load(&paths.state()).filter(|s| s.identity == identity() && s.request == paths.request);
+    let state =
+        State::load(&paths.state()).filter(|s| s.identity == identity() && s.request == paths.request);
     if args.force.is_empty()
         && let Some(state) = &state
         && state.is_fresh(&context.env) == Freshness::Fresh
@@ -65,11 +51,9 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::DONE);
     }
     let started = SystemTime::now();
-    let mut session = Session::open(context, &args.release, &paths).map_err(Stop::Wrong)?;
+    let mut session = Session::open(context, &args.release, &paths)?;
     session.engine.force = args.force.iter().cloned().collect();
-    let cancel = session.engine.cancel.clone();
-    // A second handler cannot be there: this is the only place that sets one.
-    let _ = ctrlc::set_handler(move || cancel.cancel());
+    session.stop_on_signals();
     let progress = Progress::new(context);
     let outcome = steps(&session, &progress);
     progress.finish();
@@ -79,15 +63,14 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let _ = session.stat.save();
     let ready = match outcome {
         Ok(ready) => Some(ready),
-        Err(BuildError::Wrong(complaints)) => return Err(Stop::Wrong(complaints)),
-        Err(BuildError::Engine(error)) => return Err(Stop::Failed(Box::new(Diagnostic::error(error.to_string())))),
         Err(BuildError::Failed(_)) => None,
+        Err(error) => return Err(error.into()),
     };
     let graph = ready.as_ref().map(|ready| &ready.lowered.graph);
     let _ = session.engine.checkout(graph).save(&paths.checkout());
     session.store().index().flush();
     if report.cancelled {
-        eprintln!("interrupted; the last good release is as it was");
+        tell("interrupted; the last good release is as it was");
         return Ok(exit::interrupted());
     }
     let Some(ready) = ready.filter(|_| report.is_success()) else {
@@ -98,7 +81,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     };
     context.complain(&ready.lowered.warnings);
-    let summary = deliver(&session, state.as_ref(), &ready, &report)?;
+    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report)?;
     keep_state(context, &session, &paths, &ready, &report, &summary);
     session.store().index().flush();
     summary.took(began.elapsed()).print(context);
@@ -113,12 +96,13 @@ fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
 }
 
 fn wrong(error: impl std::fmt::Display) -> Stop {
-    Stop::Failed(Box::new(Diagnostic::error(error.to_string())))
+    Stop::failed(Diagnostic::error(error.to_string()))
 }
 
 /// Puts the release and its packages where the user finds them, and keeps the record.
 fn deliver(
     session: &Session,
+    paths: &Paths,
     state: Option<&State>,
     ready: &Ready,
     report: &RunReport,
@@ -130,13 +114,13 @@ fn deliver(
         Some(result) => Some(Boot::read(store, result).map_err(|e| wrong(e.message))?),
         None => None,
     };
-    let version = facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
-    let folder = session.lowering.root.join("_build/relgraph").join(file.environment_name());
-    let dest = folder.join(&file.release);
+    let version =
+        facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
+    let (folder, dest) = (paths.releases(file), paths.release(file));
     let cookie = cookie(session, ready, report, &dest)?;
     let undelivered = |error: DeliverError| {
         if let DeliverError::Store(error) = &error {
-            return Stop::Failed(Box::new(store_trouble(store.root(), error)));
+            return Stop::store(store.root(), error);
         }
         wrong(error)
     };
@@ -221,9 +205,11 @@ fn cookie(session: &Session, ready: &Ready, report: &RunReport, dest: &Path) -> 
 fn as_it_was_left(state: &State, dest: &Path) -> bool {
     use rayon::prelude::*;
     let Ok(below) = dest.strip_prefix(&state.root) else { return false };
-    state.entries.par_iter().filter(|(path, _)| Path::new(path).starts_with(below)).all(|(path, expect)| {
-        stamp(&state.root.join(path)).is_ok_and(|found| Expect::of(found) == *expect)
-    })
+    state
+        .entries
+        .par_iter()
+        .filter(|(path, _)| Path::new(path).starts_with(below))
+        .all(|(path, expect)| stamp(&state.root.join(path)).is_ok_and(|found| Expect::of(found) == *expect))
 }
 
 /// Writes down what the next build has to look at. Saves work and nothing else, so it may fail in silence.

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use relgraph_cache::{Store, StoreError};
 use relgraph_rules::diagnostic::Diagnostic;
 
-use super::{Format, Global, exit};
-use crate::render::diagnostic;
+use super::{Format, Global};
+use crate::render::{diagnostic, page, say, tell};
 
 /// The surroundings of one command.
 pub struct Context {
@@ -44,15 +43,23 @@ impl Context {
     /// Where the store is.
     pub fn cache_dir(&self) -> Result<PathBuf, Box<Diagnostic>> {
         if let Some(dir) = &self.global.cache_dir {
-            return std::path::absolute(dir).map_err(|e| Box::new(Diagnostic::error(format!("{}: {e}", dir.display()))));
+            return std::path::absolute(dir)
+                .map_err(|e| Box::new(Diagnostic::error(format!("{}: {e}", dir.display()))));
         }
-        let from = |name: &str| self.env.get(name).filter(|value| Path::new(value).is_absolute()).map(PathBuf::from);
-        from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache"))).map(|dir| dir.join("relgraph")).ok_or_else(
-            || {
+        let from =
+            |name: &str| self.env.get(name).filter(|value| Path::new(value).is_absolute()).map(PathBuf::from);
+        from("XDG_CACHE_HOME")
+            .or_else(|| from("HOME").map(|home| home.join(".cache")))
+            .map(|dir| dir.join("relgraph"))
+            .ok_or_else(|| {
                 let hint = "set RELGRAPH_CACHE_DIR, or pass --cache-dir DIR";
-                Box::new(Diagnostic::error("there is no place for the store: neither HOME nor XDG_CACHE_HOME is set").hint(hint))
-            },
-        )
+                Box::new(
+                    Diagnostic::error(
+                        "there is no place for the store: neither HOME nor XDG_CACHE_HOME is set",
+                    )
+                    .hint(hint),
+                )
+            })
     }
 
     /// Opens the store.
@@ -66,23 +73,20 @@ impl Context {
         self.global.format == Format::Json
     }
 
-    /// Shows complaints, and says that the request was wrong.
-    pub fn wrong(&self, complaints: &[Diagnostic]) -> ExitCode {
-        self.complain(complaints);
-        exit::wrong()
+    /// Says a report: one JSON object, or text unless quiet is asked for.
+    pub fn report(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) {
+        if self.json() {
+            say(&json().to_string());
+        } else if !self.global.quiet {
+            page(&text());
+        }
     }
 
     /// Shows complaints.
     pub fn complain(&self, complaints: &[Diagnostic]) {
         for complaint in complaints {
-            eprintln!("{}", diagnostic::render(complaint, self.colour));
+            tell(&diagnostic::render(complaint, self.colour));
         }
-    }
-
-    /// Shows complaints, and says that it did not work.
-    pub fn failed(&self, complaint: &Diagnostic) -> ExitCode {
-        self.complain(std::slice::from_ref(complaint));
-        exit::FAILED
     }
 }
 

@@ -12,6 +12,11 @@ pub fn wrong() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Something differs, and that was to be said so.
+pub fn differs() -> ExitCode {
+    ExitCode::from(3)
+}
+
 /// Interrupted.
 pub fn interrupted() -> ExitCode {
     ExitCode::from(130)

@@ -1,17 +1,34 @@
 //! The command line: what can be asked, and which file answers it.
 
 mod build;
+mod cache;
 mod context;
+mod crash;
+mod diff;
+mod doctor;
 mod exit;
+mod graph;
+mod init;
+mod log;
+mod plan;
+mod project;
+mod quantity;
+mod reference;
+mod run;
 mod sandbox_exec;
+mod schema;
 mod session;
+mod show;
+mod stop;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use context::Context;
+pub use project::{Expected, Prospect};
 
 /// Build Elixir and Erlang releases as a graph of cached steps.
 #[derive(Debug, Parser)]
@@ -48,8 +65,35 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a release.yaml for the project
+    Init(init::InitArgs),
     /// Build the release
     Build(build::BuildArgs),
+    /// Start the release that was built, or tell its script something else
+    Run(run::RunArgs),
+    /// Say what a build would do
+    Plan(plan::PlanArgs),
+    /// Say why a step runs
+    Why(why::WhyArgs),
+    /// Draw the graph of steps
+    Graph(graph::GraphArgs),
+    /// List past builds, or tell of one
+    Log(log::LogArgs),
+    /// Say what a release is made of
+    Show(show::ShowArgs),
+    /// Compare two releases
+    Diff(diff::DiffArgs),
+    /// Look after the store
+    Cache(cache::CacheArgs),
+    /// Say what works on this machine, and what to do about the rest
+    Doctor(doctor::DoctorArgs),
+    /// Write the JSON Schema of release.yaml
+    Schema,
+    /// Write completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Set up a sandbox and run a program in it (used by relgraph itself)
     #[command(hide = true)]
     SandboxExec {
@@ -60,6 +104,10 @@ enum Command {
 
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
+    crash::guarded(dispatch)
+}
+
+fn dispatch() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -73,8 +121,57 @@ pub fn main() -> ExitCode {
         return sandbox_exec::run(spec);
     }
     let context = Context::new(cli.global);
-    match cli.command {
-        Command::Build(args) => build::run(&context, &args),
-        Command::SandboxExec { .. } => exit::DONE,
+    let done = match &cli.command {
+        Command::Init(args) => init::run(&context, args),
+        Command::Build(args) => build::run(&context, args),
+        Command::Run(args) => run::run(args),
+        Command::Plan(args) => plan::run(&context, args),
+        Command::Why(args) => why::run(&context, args),
+        Command::Graph(args) => graph::run(&context, args),
+        Command::Log(args) => log::run(&context, args),
+        Command::Show(args) => show::run(&context, args),
+        Command::Diff(args) => diff::run(&context, args),
+        Command::Cache(args) => cache::run(&context, args),
+        Command::Doctor(args) => doctor::run(&context, args),
+        Command::Schema => Ok(schema::run()),
+        Command::Completions { shell } => Ok(schema::completions(*shell, &mut Cli::command())),
+        Command::SandboxExec { .. } => Ok(exit::DONE),
+    };
+    done.unwrap_or_else(|stop| stop.end(&context))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn parses(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().command
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_for_the_release() {
+        let Command::Run(args) = parses("relgraph run -- eval 1+1 --x") else { panic!("not run") };
+        assert_eq!(format!("{args:?}").matches("release.yaml").count(), 1);
+        assert!(format!("{args:?}").contains("[\"eval\", \"1+1\", \"--x\"]"));
+        let Command::Run(args) = parses("relgraph run other.yaml") else { panic!("not run") };
+        assert!(format!("{args:?}").contains("[\"start\"]"));
+    }
+
+    #[test]
+    fn what_every_command_understands_may_stand_anywhere() {
+        for line in ["relgraph --format json plan", "relgraph plan --format json", "relgraph why s --quiet"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in
+            ["relgraph", "relgraph why", "relgraph diff a", "relgraph cache", "relgraph plan --jobs 0"]
+        {
+            assert!(Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
+        }
     }
 }

@@ -32,6 +32,13 @@ pub struct ReleaseArgs {
     pub sandbox: Option<Confinement>,
 }
 
+impl ReleaseArgs {
+    /// A release and its environment, everything else as usual.
+    pub fn of(file: PathBuf, environment: Option<String>) -> ReleaseArgs {
+        ReleaseArgs { file, jobs: None, keep_going: false, environment, sandbox: None }
+    }
+}
+
 /// How much the sandbox matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Confinement {
@@ -74,6 +81,21 @@ impl Paths {
         Ok(Paths { file, dir, kept, request })
     }
 
+    /// The project's folder.
+    pub fn root(&self, file: &ReleaseFile) -> PathBuf {
+        normal(&self.dir.join(file.project_dir()))
+    }
+
+    /// Where releases of this environment and their packages are put.
+    pub fn releases(&self, file: &ReleaseFile) -> PathBuf {
+        self.root(file).join("_build/relgraph").join(file.environment_name())
+    }
+
+    /// Where the release is put.
+    pub fn release(&self, file: &ReleaseFile) -> PathBuf {
+        self.releases(file).join(&file.release)
+    }
+
     /// The state file.
     pub fn state(&self) -> PathBuf {
         self.kept.join("state")
@@ -92,6 +114,32 @@ pub fn identity() -> Digest {
     Digest::of(format!("{} {stamp:?}", env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
+/// Reads release.yaml, for what needs nothing else.
+pub fn read_release(args: &ReleaseArgs) -> Result<(Paths, ReleaseFile), Vec<Diagnostic>> {
+    // Which request it is matters to nobody here, so it needs no store.
+    let paths = Paths::new(args, Path::new("")).map_err(|complaint| vec![*complaint])?;
+    let file = read_file(args, &paths)?;
+    Ok((paths, file))
+}
+
+fn read_file(args: &ReleaseArgs, paths: &Paths) -> Result<ReleaseFile, Vec<Diagnostic>> {
+    let shown = shown(&args.file, &paths.file);
+    let bytes = std::fs::read(&paths.file).map_err(|error| {
+        let complaint = Diagnostic::error(format!("cannot read {}: {error}", shown.display()));
+        vec![if error.kind() == std::io::ErrorKind::NotFound {
+            complaint.hint("`relgraph init` writes one")
+        } else {
+            complaint
+        }]
+    })?;
+    let mut file = ReleaseFile::parse(&shown, &bytes)
+        .map_err(|errors| errors.iter().map(|error| error.diagnostic()).collect::<Vec<_>>())?;
+    if let Some(environment) = &args.environment {
+        file.environment = Some(environment.clone());
+    }
+    Ok(file)
+}
+
 /// Everything open that a build needs.
 pub struct Session {
     /// release.yaml and the project.
@@ -105,23 +153,10 @@ pub struct Session {
 impl Session {
     /// Reads release.yaml, opens the store, looks for tools.
     pub fn open(context: &Context, args: &ReleaseArgs, paths: &Paths) -> Result<Session, Vec<Diagnostic>> {
-        let shown = shown(&args.file, &paths.file);
-        let bytes = std::fs::read(&paths.file).map_err(|error| {
-            let complaint = Diagnostic::error(format!("cannot read {}: {error}", shown.display()));
-            vec![if error.kind() == std::io::ErrorKind::NotFound {
-                complaint.hint("`relgraph init` writes one")
-            } else {
-                complaint
-            }]
-        })?;
-        let mut file = ReleaseFile::parse(&shown, &bytes)
-            .map_err(|errors| errors.iter().map(|error| error.diagnostic()).collect::<Vec<_>>())?;
-        if let Some(environment) = &args.environment {
-            file.environment = Some(environment.clone());
-        }
+        let file = read_file(args, paths)?;
         let boxed = |e: Box<Diagnostic>| vec![*e];
         let store = context.store().map_err(boxed)?;
-        let root = normal(&paths.dir.join(file.project_dir()));
+        let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);
         let path = context.env.get("PATH").map(String::as_str).unwrap_or_default();
@@ -135,6 +170,13 @@ impl Session {
             engine.jobs = usize::from(jobs);
         }
         Ok(Session { lowering, engine, stat })
+    }
+
+    /// Ends the build well when the user interrupts it.
+    pub fn stop_on_signals(&self) {
+        let cancel = self.engine.cancel.clone();
+        // A command opens one session, so no other handler can be there.
+        let _ = ctrlc::set_handler(move || cancel.cancel());
     }
 
     /// The store.

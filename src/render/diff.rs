@@ -6,28 +6,43 @@ use relgraph_rules::compare::{
     ApplicationModules, CONSOLIDATED, Change, Comparison, FileRole, How, ModuleChange,
 };
 
+use super::{bytes, count, cut, harmless};
+
 /// How many lines of one list are shown before it is cut.
 const SHOWN: usize = 12;
 /// No value is shown with more characters.
 const VALUE: usize = 48;
+/// How many functions of a module are named before the list is cut.
+const FUNCTIONS: usize = 3;
+
+/// Lists that are shown to their end, with whole values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// The modules of applications.
+    pub modules: bool,
+    /// The configuration.
+    pub config: bool,
+    /// The files.
+    pub files: bool,
+}
 
 /// The text of a comparison, with a line end behind every line.
-pub fn text(comparison: &Comparison, colour: bool) -> String {
+pub fn text(comparison: &Comparison, colour: bool, open: Open) -> String {
     let mut page = Page { out: String::new(), colour };
     page.verdict(comparison);
     if comparison.same {
         return page.out;
     }
-    page.section("runtime", runtime(comparison));
-    page.section("applications", applications(comparison));
+    page.section("runtime", runtime(comparison), false);
+    page.section("applications", applications(comparison), false);
     for modules in &comparison.modules {
         let name =
             if modules.application == CONSOLIDATED { "consolidated protocols" } else { &modules.application };
-        page.section(&format!("modules of {name}"), module_lines(modules));
+        page.section(&format!("modules of {name}"), module_lines(modules, open.modules), open.modules);
     }
-    page.section("config", config(comparison));
-    page.section("files", files(comparison));
-    page.section("size", sizes(comparison));
+    page.section("config", config(comparison, open.config), open.config);
+    page.section("files", files(comparison, open.files), open.files);
+    page.section("size", sizes(comparison), false);
     page.out
 }
 
@@ -56,13 +71,13 @@ impl Page {
         }
     }
 
-    fn section(&mut self, title: &str, lines: Vec<Line>) {
+    fn section(&mut self, title: &str, lines: Vec<Line>, open: bool) {
         if lines.is_empty() {
             return;
         }
         self.put("", "");
         self.put(title, "1");
-        let hidden = if lines.len() > SHOWN + 1 { lines.len() - SHOWN } else { 0 };
+        let hidden = if !open && lines.len() > SHOWN + 1 { lines.len() - SHOWN } else { 0 };
         for line in &lines[..lines.len() - hidden] {
             let (sign, style) = match line.sign {
                 Change::Added => ("+", "32"),
@@ -161,11 +176,11 @@ fn applications(comparison: &Comparison) -> Vec<Line> {
     lines
 }
 
-fn module_lines(modules: &ApplicationModules) -> Vec<Line> {
+fn module_lines(modules: &ApplicationModules, open: bool) -> Vec<Line> {
     let mut lines: Vec<Line> = modules.added.iter().map(|name| line(Change::Added, short(name))).collect();
     lines.extend(modules.removed.iter().map(|name| line(Change::Removed, short(name))));
     let code = modules.changed.iter().filter(|module| module.how == How::Code);
-    lines.extend(code.map(|module| line(Change::Changed, module_text(module))));
+    lines.extend(code.map(|module| line(Change::Changed, module_text(module, open))));
     for (how, text) in [(How::OnlyLines, "only lines"), (How::OnlyDebug, "only debug data")] {
         let names: Vec<&str> = modules
             .changed
@@ -176,18 +191,23 @@ fn module_lines(modules: &ApplicationModules) -> Vec<Line> {
         match names[..] {
             [] => {}
             [name] => lines.push(line(Change::Changed, format!("{name}  {text}"))),
+            _ if open => {
+                lines.extend(names.iter().map(|name| line(Change::Changed, format!("{name}  {text}"))));
+            }
             _ => lines.push(line(Change::Changed, format!("{}: {text}", count(names.len(), "module")))),
         }
     }
     lines
 }
 
-fn module_text(module: &ModuleChange) -> String {
+fn module_text(module: &ModuleChange, open: bool) -> String {
+    let shown = if open { usize::MAX } else { FUNCTIONS };
     let mut parts = Vec::new();
     let mut list = |sign: &str, names: Vec<String>| {
-        let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+        let hidden = names.len().saturating_sub(shown);
+        let more = if hidden > 0 { format!(" and {hidden} more") } else { String::new() };
         if !names.is_empty() {
-            let names: Vec<String> = names.iter().take(3).map(|name| format!("{sign}{name}")).collect();
+            let names: Vec<String> = names.iter().take(shown).map(|name| format!("{sign}{name}")).collect();
             parts.push(format!("{}{more}", names.join(" ")));
         }
     };
@@ -203,12 +223,13 @@ fn module_text(module: &ModuleChange) -> String {
     if parts.is_empty() { name.to_owned() } else { format!("{name}  {}", parts.join(", ")) }
 }
 
-fn config(comparison: &Comparison) -> Vec<Line> {
+fn config(comparison: &Comparison, open: bool) -> Vec<Line> {
+    let longest = if open { usize::MAX } else { VALUE };
     let mut lines = Vec::new();
     for key in &comparison.config.keys {
         let names: Vec<&str> = key.key.iter().map(|name| short(name)).collect();
         let name = format!("{} {}", short(&key.application), names.join("."));
-        let value = |value: &Option<String>| cut(value.as_deref().unwrap_or_default());
+        let value = |value: &Option<String>| cut(value.as_deref().unwrap_or_default(), longest);
         let text = match key.change {
             Change::Added => format!("{name}: {}", value(&key.new)),
             Change::Removed => format!("{name}: {}", value(&key.old)),
@@ -224,9 +245,10 @@ fn config(comparison: &Comparison) -> Vec<Line> {
     lines
 }
 
-/// Files that differ with every version and those of the runtime system are counted elsewhere or not at all.
-fn files(comparison: &Comparison) -> Vec<Line> {
-    let told = |role| !matches!(role, FileRole::Boot | FileRole::Erts | FileRole::Resource);
+/// Files that differ with every version and those of the runtime system are counted elsewhere or not at all, unless all
+/// are asked for.
+fn files(comparison: &Comparison, open: bool) -> Vec<Line> {
+    let told = |role| open || !matches!(role, FileRole::Boot | FileRole::Erts | FileRole::Resource);
     let text = |path: &str, old: Option<u64>, new: Option<u64>| match (old, new) {
         (Some(old), Some(new)) if old != new => format!("{path}  {} -> {}", bytes(old), bytes(new)),
         _ => path.to_owned(),
@@ -259,30 +281,6 @@ fn sizes(comparison: &Comparison) -> Vec<Line> {
 /// Names of Elixir without what the machine puts in front.
 fn short(name: &str) -> &str {
     name.strip_prefix("Elixir.").unwrap_or(name)
-}
-
-fn cut(value: &str) -> String {
-    match value.char_indices().nth(VALUE) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-fn bytes(size: u64) -> String {
-    match size {
-        0..1000 => format!("{size} B"),
-        1000..1_000_000 => format!("{:.1} kB", size as f64 / 1e3),
-        _ => format!("{:.1} MB", size as f64 / 1e6),
-    }
-}
-
-/// Without what could move a terminal's cursor: names and values come from releases of other people.
-fn harmless(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.view {
             View::Nothing => {}
-            View::Lines => eprintln!("{text}"),
+            View::Lines => super::tell(text),
             View::Live(live) => {
                 let _ = live.println(text);
             }

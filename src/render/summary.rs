@@ -174,7 +174,10 @@ impl Summary {
         }
         let release = &self.release;
         if self.idle {
-            super::say(&format!("up to date: {} {} ({} steps, {:.3} s)", release.name, release.version, self.steps.total, self.seconds));
+            super::say(&format!(
+                "up to date: {} {} ({} steps, {:.3} s)",
+                release.name, release.version, self.steps.total, self.seconds
+            ));
             return;
         }
         super::say(&format!(

@@ -13,6 +13,14 @@ use crate::error::{At, Result, StoreError};
 use crate::stamp::{FileStamp, stamp_of};
 
 impl Store {
+    /// Whether copies of large files share their bytes here (btrfs, XFS and the like): found out by trying.
+    pub fn reflinks(&self) -> Result<bool> {
+        let scratch = self.scratch()?;
+        let source = scratch.path().join("source");
+        std::fs::write(&source, [1; 8192]).at(&source, "write")?;
+        Ok(reflink_copy::reflink(&source, scratch.path().join("copy")).is_ok())
+    }
+
     /// Stores the content of a file, and returns its stamp as it was when opened.
     pub(super) fn put_open_file(&self, path: &Path, follow: bool) -> Result<(Digest, FileStamp)> {
         let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;

@@ -50,7 +50,7 @@ fn key(name: &str, change: Change, old: Option<&str>, new: Option<&str>) -> Conf
 
 #[test]
 fn nothing_is_one_line() {
-    assert_eq!(text(&nothing(), false), "demo 0.1.0: nothing differs\n");
+    assert_eq!(text(&nothing(), false, Open::default()), "demo 0.1.0: nothing differs\n");
 }
 
 #[test]
@@ -115,8 +115,8 @@ size
   ~ 1.0 MB -> 1.0 MB
   + demo +1.3 kB
 ";
-    assert_eq!(text(&comparison, false), expected);
-    let coloured = text(&comparison, true);
+    assert_eq!(text(&comparison, false, Open::default()), expected);
+    let coloured = text(&comparison, true, Open::default());
     assert!(coloured.contains("\u{1b}[32m  + Demo.New\u{1b}[0m\n"), "{coloured}");
 }
 
@@ -128,7 +128,32 @@ fn long_lists_are_cut_with_a_count() {
     let modules =
         ApplicationModules { application: "demo".into(), added, removed: Vec::new(), changed: Vec::new() };
     comparison.modules.push(modules);
-    let page = text(&comparison, false);
+    let page = text(&comparison, false, Open::default());
     assert_eq!(page.lines().count(), 1 + 2 + SHOWN + 1, "{page}");
     assert!(page.ends_with("  + m11\n    and 28 more\n"), "{page}");
+}
+
+#[test]
+fn lists_are_opened_up_one_by_one() {
+    let mut comparison = nothing();
+    comparison.same = false;
+    let path = |at: usize| format!("share/{at:02}");
+    comparison.files = (0..20)
+        .map(|at| FileChange {
+            path: path(at),
+            role: FileRole::Other,
+            application: None,
+            change: Change::Added,
+            old_size: None,
+            new_size: Some(1),
+        })
+        .collect();
+    let long = "x".repeat(100);
+    comparison.config.keys = vec![key("a", Change::Added, None, Some(&long))];
+    let closed = text(&comparison, false, Open::default());
+    assert!(closed.contains("and 8 more") && !closed.contains(&path(19)) && !closed.contains(&long));
+    let files = text(&comparison, false, Open { files: true, ..Open::default() });
+    assert!(files.contains(&path(19)) && !files.contains("more") && !files.contains(&long));
+    let config = text(&comparison, false, Open { config: true, ..Open::default() });
+    assert!(!config.contains(&path(19)) && config.contains(&long));
 }

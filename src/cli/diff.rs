@@ -1,0 +1,51 @@
+//! `relgraph diff`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use relgraph_rules::compare;
+use serde_json::Value;
+
+use super::context::Context;
+use super::exit;
+use super::reference::{Reference, own_release};
+use super::stop::Stop;
+use crate::render::diff::{Open, text};
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The release to compare with: a version, NAME@VERSION, `latest`, a digest, a folder or a .tar.gz
+    #[arg(value_name = "OLD")]
+    old: String,
+    /// The release to compare
+    #[arg(value_name = "NEW")]
+    new: String,
+    /// List every module that differs, with all its functions
+    #[arg(long)]
+    modules: bool,
+    /// List every key of the configuration that differs, with whole values
+    #[arg(long)]
+    config: bool,
+    /// List every file that differs
+    #[arg(long)]
+    files: bool,
+    /// End with status 3 when anything differs
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// Says what differs between two releases.
+pub fn run(context: &Context, args: &DiffArgs) -> Result<ExitCode, Stop> {
+    let store = context.store()?;
+    let own = own_release();
+    let old = Reference::find(&store, own.as_deref(), &args.old)?.side(&store)?;
+    let new = Reference::find(&store, own.as_deref(), &args.new)?.side(&store)?;
+    let comparison = compare::compare(&old, &new)?;
+    let open = Open { modules: args.modules, config: args.config, files: args.files };
+    context.report(
+        || serde_json::to_value(&comparison).unwrap_or(Value::Null),
+        || text(&comparison, context.colour_out, open),
+    );
+    Ok(if args.exit_code && !comparison.same { exit::differs() } else { exit::DONE })
+}

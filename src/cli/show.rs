@@ -1,0 +1,67 @@
+//! `relgraph show`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use relgraph_cache::{Node, Store};
+use relgraph_rules::compare::{CompareError, Contents, Release, Side, contents};
+
+use super::context::Context;
+use super::exit;
+use super::reference::{Place, Reference, nothing_built, own_release};
+use super::stop::Stop;
+use crate::render::show::Shown;
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A version, NAME@VERSION, a name, `latest`, a digest, a folder or a .tar.gz [default: the release of
+    /// ./release.yaml, or else the latest]
+    #[arg(value_name = "RELEASE")]
+    release: Option<String>,
+}
+
+/// Says what one release is made of.
+pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
+    let store = context.store()?;
+    let own = own_release();
+    let wanted = args.release.as_deref().unwrap_or("latest");
+    if args.release.is_none() && store.index().releases(own.as_deref()).is_empty() {
+        return Err(Stop::failed(nothing_built(own.as_deref())));
+    }
+    let reference = Reference::find(&store, own.as_deref(), wanted)?;
+    let record = reference.record(&store);
+    let side = reference.side(&store)?;
+    let contents = match (contents(&side), &side) {
+        (Ok(contents), _) => contents,
+        // A release of the user's own steps need not be one of Erlang.
+        (Err(CompareError::NotARelease { .. }), Side::Tree { tree, .. }) if record.is_some() => {
+            whole(&store, tree)?
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
+    let path = match &reference.place {
+        Place::Path(path) => Some(path.clone()),
+        Place::Tree(_) => None,
+    };
+    let shown = Shown { contents, record, path };
+    context.report(|| shown.json(), || shown.text(context.colour_out));
+    Ok(exit::DONE)
+}
+
+/// What can be said of any tree.
+fn whole(store: &Store, tree: &relgraph_cache::Digest) -> Result<Contents, Stop> {
+    let nodes = store.walk(tree).map_err(|error| Stop::store(store.root(), &error))?;
+    let files = nodes.iter().filter_map(|(_, node)| match node {
+        Node::File { digest, .. } => Some(digest.size),
+        Node::Symlink { .. } => Some(0),
+        Node::Directory { .. } => None,
+    });
+    Ok(Contents {
+        release: Release { tree: Some(*tree), ..Release::default() },
+        applications: Vec::new(),
+        files: files.clone().count(),
+        size: files.sum(),
+        erts_size: 0,
+    })
+}
