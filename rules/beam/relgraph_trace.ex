@@ -30,7 +30,7 @@ defmodule Relgraph.Trace do
   @spec start([Path.t()]) :: pid
   def start(known) do
     {:ok, cwd} = :file.get_cwd()
-    recorder = spawn(fn -> record([], MapSet.new()) end)
+    recorder = spawn(fn -> record(%{events: [], seen: MapSet.new(), checking: nil}) end)
     :code.ensure_loaded(:prim_file)
     pattern(:prim_file, :set_cwd, 1)
 
@@ -40,7 +40,8 @@ defmodule Relgraph.Trace do
     for {name, arity} <- @env, do: pattern(:os, name, arity)
     pattern(:erlang, :open_port, 2)
 
-    for {name, arity} <- [fetch_docs: 1], do: pattern(Code, name, arity)
+    pattern(Code, :fetch_docs, 1)
+    pattern(Module.ParallelChecker, :verify, 2, [{:_, [], [{:return_trace}]}])
     :erlang.trace(:all, true, [:call, :strict_monotonic_timestamp, {:tracer, recorder}])
     Process.put(:relgraph_cwd, IO.chardata_to_string(cwd))
     recorder
@@ -85,20 +86,54 @@ defmodule Relgraph.Trace do
 
   # Absolute paths come by the thousand (code loading looks through every folder): they are kept once.
   # Relative ones and moves of the working directory are all kept, with their time.
-  defp record(events, seen) do
+  defp record(state) do
     receive do
-      {:trace_ts, _pid, :call, {module, name, args}, time} ->
-        event = event(module, name, args)
+      {:trace_ts, _pid, :call, {Module.ParallelChecker, _, _}, _time} ->
+        record(%{state | checking: []})
 
-        cond do
-          event == nil -> record(events, seen)
-          once?(event) and MapSet.member?(seen, event) -> record(events, seen)
-          once?(event) -> record([{time, event} | events], MapSet.put(seen, event))
-          true -> record([{time, event} | events], seen)
-        end
+      {:trace_ts, _pid, :return_from, {Module.ParallelChecker, _, _}, _result, _time} ->
+        unload(state.checking || [])
+        record(%{state | checking: nil})
+
+      {:trace_ts, _pid, :call, {module, name, args}, time} ->
+        record(keep(state, event(module, name, args), time))
 
       {:stop, from} ->
-        send(from, {:recorded, events |> Enum.sort() |> Enum.map(&elem(&1, 1))})
+        send(from, {:recorded, state.events |> Enum.sort() |> Enum.map(&elem(&1, 1))})
+    end
+  end
+
+  defp keep(state, nil, _time), do: state
+
+  defp keep(state, event, time) do
+    if once?(event) and MapSet.member?(state.seen, event) do
+      state
+    else
+      {event, checking} = checked(event, state.checking)
+      seen = if once?(event), do: MapSet.put(state.seen, event), else: state.seen
+      %{state | events: [{time, event} | state.events], seen: seen, checking: checking}
+    end
+  end
+
+  # When all is compiled, the compiler looks at the modules that were called, for its warnings. It loads those that are
+  # not Elixir's to see their exports, though nothing in them runs: what is first read then is only looked at.
+  defp checked({:read, :content, path}, checking) when is_list(checking) do
+    if String.ends_with?(path, ".beam"),
+      do: {{:read, :checked, path}, [path | checking]},
+      else: {{:read, :content, path}, checking}
+  end
+
+  defp checked(event, checking), do: {event, checking}
+
+  # Should something call them later after all, they are read again, and that counts.
+  defp unload(paths) do
+    for path <- paths do
+      module = path |> Path.basename(".beam") |> String.to_atom()
+
+      if is_list(:code.which(module)) and List.to_string(:code.which(module)) == path do
+        :code.purge(module)
+        :code.delete(module)
+      end
     end
   end
 

@@ -88,7 +88,7 @@ impl Scope<'_> {
         if self.namespace.answer(&Probe::Kind(path.to_owned()))? == Answer::Absent {
             return Ok(Probe::Listing(format!("{at}/ebin")));
         }
-        Ok(if loaded.contains(path) {
+        Ok(if kind != "checked" && loaded.contains(path) {
             Probe::Content(format!("views/{name}/run/{beam}"))
         } else if kind == "kind" {
             Probe::Kind(path.to_owned())
@@ -101,7 +101,7 @@ impl Scope<'_> {
 
     fn insert(&self, probes: &mut BTreeSet<Probe>, kind: &str, path: &str) -> Result<(), StepError> {
         let probe = match kind {
-            "content" => Probe::Content(path.to_owned()),
+            "content" | "checked" => Probe::Content(path.to_owned()),
             "listing" => Probe::Listing(path.to_owned()),
             _ => Probe::Kind(path.to_owned()),
         };

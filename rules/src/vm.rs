@@ -70,7 +70,7 @@ pub struct Vm<'a> {
 /// What the driver noticed while it worked.
 #[derive(Debug, Default, Deserialize)]
 pub struct Facts {
-    /// `content`, `listing` or `kind`, and a path seen from the prefix.
+    /// `content`, `checked` (content, for warnings only), `listing` or `kind`, and a path seen from the prefix.
     pub reads: Vec<(String, String)>,
     /// Modules that were loaded, and from which file.
     pub loaded: Vec<(String, String)>,
