@@ -36,9 +36,10 @@ stop() {
   if [ "$started" = yes ]; then
     # It may have been on its way only.
     wait_until "the node does not answer, so it was not told to stop" "$node" ping || status=1
+    pid=$("$node" pid) || status=1
     say bin/sequence stop
     "$node" stop || status=1
-    wait_until "the node is still there" gone || status=1
+    wait_until "the node is still there: process $pid" gone || status=1
   fi
   "$epmd" -kill > /dev/null 2>&1 || true
   exit "$status"
@@ -61,7 +62,7 @@ wait_until() {
 
 # A node answers before its applications are started, hence the question after the server.
 up() { [ "$("$node" rpc 'IO.puts(is_pid(Process.whereis(Sequence.Server)))')" = true ]; }
-gone() { ! "$node" ping; }
+gone() { ! kill -0 "$pid"; }
 
 trap stop EXIT
 trap 'exit 130' INT
