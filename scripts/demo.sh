@@ -32,7 +32,9 @@ if "$epmd" -names > /dev/null 2>&1; then epmd=true; fi
 started=no
 stop() {
   status=$?
-  trap - EXIT INT TERM
+  trap - EXIT
+  # Now it is told to stop, whoever is impatient.
+  trap '' INT TERM
   if [ "$started" = yes ]; then
     # It may have been on its way only.
     wait_until "the node does not answer, so it was not told to stop" "$node" ping || status=1
