@@ -88,7 +88,9 @@ fn part_reasons(
         "env" => reasons.push(Reason::EnvChanged(subject())),
         "input" => reasons.push(Reason::DependencyChanged(subject())),
         _ => {
-            let base = if kind == "source" && change.name == kind { String::new() } else { subject() };
+            let is_source = kind == "source";
+            let subject = || if is_source { subject() } else { change.name.clone() };
+            let base = if is_source && change.name == kind { String::new() } else { subject() };
             let trees = match (old.get(&change.name), new.get(&change.name)) {
                 (Some(PartValue::Digest(a)), Some(PartValue::Digest(b))) => diff_trees(store, a, b, limit),
                 _ => Vec::new(),

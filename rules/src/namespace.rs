@@ -51,7 +51,7 @@ impl Namespace {
             if path.is_empty() { Some(Node::Directory { digest: *tree }) } else { self.store.lookup(tree, path)? };
         Ok(match (probe, node) {
             (_, None) => Answer::Absent,
-            (Probe::Kind(_), Some(Node::File { .. })) => Answer::Exists(FileKind::File),
+            (Probe::Kind(_) | Probe::Listing(_), Some(Node::File { .. })) => Answer::Exists(FileKind::File),
             (Probe::Kind(_), Some(Node::Directory { .. })) => Answer::Exists(FileKind::Directory),
             (_, Some(Node::Symlink { target })) => Answer::Symlink(target),
             (Probe::Listing(_), Some(Node::Directory { digest })) => {

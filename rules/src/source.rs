@@ -133,7 +133,8 @@ impl Snapshot {
         let entry = if path.is_empty() { Some(("", &Entry::Directory)) } else { self.get(path) };
         let Some((name, entry)) = entry else { return Answer::Absent };
         match (probe, entry) {
-            (Probe::Kind(_), Entry::File { .. }) => Answer::Exists(FileKind::File),
+            // A file has no names in it: whoever asks learns nothing of its content.
+            (Probe::Kind(_) | Probe::Listing(_), Entry::File { .. }) => Answer::Exists(FileKind::File),
             (Probe::Kind(_), _) => Answer::Exists(FileKind::Directory),
             (Probe::Listing(_), Entry::Directory) => Answer::Listing(self.listing(name)),
             (Probe::Tree(_), Entry::Directory) => Answer::Tree(self.digest_below(name)),

@@ -263,3 +263,30 @@ fn truncated_archives_are_refused() {
     fs::write(&archive, b"not an archive").unwrap();
     assert!(unpack(&store, &archive).is_err());
 }
+
+#[test]
+fn trees_that_are_no_releases_of_erlang_are_compared_by_their_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::open(&scratch.path().join("store")).unwrap();
+    let tree = |text: &str| {
+        let mut builder = relgraph_cache::TreeBuilder::new();
+        builder.file("bin/greet", store.put_bytes(text.as_bytes()).unwrap(), true).unwrap();
+        builder.file("share/doc", store.put_bytes(b"doc").unwrap(), false).unwrap();
+        builder.finish(&store).unwrap()
+    };
+    let named = |text: &str, version: &str| Side::Named {
+        store: &store,
+        tree: tree(text),
+        name: "greeter".into(),
+        version: version.into(),
+    };
+    let comparison = compare(&named("one", "1.0.0"), &named("other", "1.1.0")).unwrap();
+    assert_eq!((comparison.old.name.as_str(), comparison.new.version.as_str()), ("greeter", "1.1.0"));
+    let files: Vec<&str> = comparison.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["bin/greet"]);
+    assert!(compare(&named("one", "1.0.0"), &named("one", "1.0.0")).unwrap().same);
+    let whole = relgraph_rules::compare::contents(&named("one", "1.0.0")).unwrap();
+    assert_eq!((whole.files, whole.size, whole.applications.len()), (2, 6, 0));
+    let plain = Side::Tree { store: &store, tree: tree("one") };
+    assert!(matches!(compare(&plain, &plain), Err(CompareError::NotARelease { .. })));
+}

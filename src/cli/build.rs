@@ -60,7 +60,6 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let report = session.engine.report();
     let run = Run::of(&session.lowering.file.release, started, &report);
     let _ = run.record(session.store().index());
-    let _ = session.stat.save();
     let ready = match outcome {
         Ok(ready) => Some(ready),
         Err(BuildError::Failed(_)) => None,
@@ -68,6 +67,8 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     };
     let graph = ready.as_ref().map(|ready| &ready.lowered.graph);
     let _ = session.engine.checkout(graph).save(&paths.checkout());
+    // Into the folder that this has made.
+    let _ = session.stat.save();
     session.store().index().flush();
     if report.cancelled {
         tell("interrupted; the last good release is as it was");

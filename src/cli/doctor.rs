@@ -68,19 +68,15 @@ fn toolchain(path: &str, wanted: &Wanted, checks: &mut Vec<Check>) {
         }),
         Err(complaint) => checks.push(lost("erl", absent, &complaint)),
     }
-    let elixir = Elixir::find(path);
-    for name in ["elixir", "mix"] {
-        match (&elixir, which(name, path)) {
-            (Ok(elixir), file) => checks.push(Check {
-                version: Some(elixir.version.clone()),
-                path: file,
-                ..Check::new(name, State::Good)
-            }),
-            (Err(complaint), None) => checks.push(lost(name, absent, complaint)),
-            (Err(complaint), file) if name == "elixir" => {
-                checks.push(Check { path: file, ..lost(name, absent, complaint) });
-            }
-            (Err(_), file) => checks.push(Check { path: file, ..Check::new(name, State::Warning) }),
+    match Elixir::find(path) {
+        Ok(elixir) => checks.extend(["elixir", "mix"].map(|name| Check {
+            version: Some(elixir.version.clone()),
+            path: which(name, path),
+            ..Check::new(name, State::Good)
+        })),
+        // Both come together, and one complaint is enough.
+        Err(complaint) => {
+            checks.push(Check { path: which("elixir", path), ..lost("elixir", absent, &complaint) })
         }
     }
     checks.push(match which("rebar3", path) {

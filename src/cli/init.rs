@@ -39,7 +39,8 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<ExitCode, Stop> {
     if let Some(name) = &args.name {
         rename(&mut detected, name);
     }
-    let path = args.dir.join("release.yaml");
+    let name = Path::new("release.yaml");
+    let path = if args.dir == Path::new(".") { name.to_owned() } else { args.dir.join(name) };
     let text = render(&detected);
     if let Err(errors) = ReleaseFile::parse(&path, text.as_bytes()) {
         let message = format!("`{}` cannot be the name of a release", detected.release);
@@ -71,11 +72,7 @@ fn said(detected: &Detected, path: &Path, kind: &str) -> String {
         text.push_str(&format!("  also there: {}\n", detected.others.join(", ")));
     }
     text.push_str(&format!("wrote {}\n", short(path)));
-    let named = if path.parent().is_none_or(|dir| dir == Path::new(".")) {
-        String::new()
-    } else {
-        format!(" {}", short(path))
-    };
+    let named = if path == Path::new("release.yaml") { String::new() } else { format!(" {}", short(path)) };
     text.push_str(&format!("  build it: relgraph build{named}\n"));
     text
 }

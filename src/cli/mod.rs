@@ -168,9 +168,14 @@ mod tests {
         for line in ["relgraph --format json plan", "relgraph plan --format json", "relgraph why s --quiet"] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in
-            ["relgraph", "relgraph why", "relgraph diff a", "relgraph cache", "relgraph plan --jobs 0"]
-        {
+        for line in [
+            "relgraph",
+            "relgraph why",
+            "relgraph diff a",
+            "relgraph cache",
+            "relgraph plan --jobs 0",
+            "relgraph run -e ../x",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).unwrap_err().use_stderr(), "{line}");
         }
     }

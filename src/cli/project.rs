@@ -2,7 +2,7 @@
 
 use relgraph_engine::{Graph, GraphError, Outcome, Planned, PlannedStep, Reason, Run, runlog};
 use relgraph_rules::build::{self, Ready};
-use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::diagnostic::{Diagnostic, shown};
 
 use super::context::Context;
 use super::session::{Paths, ReleaseArgs, Session};
@@ -11,6 +11,9 @@ use crate::render::progress::Progress;
 
 /// How far back the history is searched for runs of one release.
 const HISTORY: usize = 500;
+
+/// How many steps may be offered in the place of one that does not exist.
+const MEANT: usize = 3;
 
 /// A release, ready to be looked at.
 pub struct Project {
@@ -94,10 +97,21 @@ impl Project {
             Some(GraphError::UnknownStep { nearest, .. }) => nearest.clone(),
             _ => None,
         };
-        let complaint = Diagnostic::error(format!("there is no step `{name}`"));
-        Err(Stop::wrong(match nearest {
-            Some(nearest) => complaint.hint(format!("did you mean `{nearest}`?")),
-            None => complaint.hint("`relgraph graph` shows all steps"),
+        let complaint = Diagnostic::error(format!("there is no step `{}`", shown(name)));
+        let part = |step: &&str| step.split(' ').any(|word| word == name);
+        let named: Vec<String> = self
+            .graph()
+            .order()
+            .map(|step| step.name.as_str())
+            .filter(part)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        Err(Stop::wrong(match (nearest, &named[..]) {
+            (_, [_, ..]) if named.len() <= MEANT => {
+                complaint.hint(format!("did you mean {}?", named.join(" or ")))
+            }
+            (Some(nearest), _) => complaint.hint(format!("did you mean `{nearest}`?")),
+            (None, _) => complaint.hint("`relgraph plan --all` lists the steps"),
         }))
     }
 

@@ -57,9 +57,13 @@ impl Reference {
 
     /// For looking into it. A package is unpacked into the store.
     pub fn side<'a>(&self, store: &'a Store) -> Result<Side<'a>, Stop> {
-        match &self.place {
-            Place::Tree(tree) => Ok(Side::Tree { store, tree: *tree }),
-            Place::Path(path) => Ok(Side::open(store, path)?),
+        match (&self.place, &self.row) {
+            // One of the user's own steps need not be a release of Erlang.
+            (Place::Tree(tree), Some(row)) => {
+                Ok(Side::Named { store, tree: *tree, name: row.name.clone(), version: row.version.clone() })
+            }
+            (Place::Tree(tree), None) => Ok(Side::Tree { store, tree: *tree }),
+            (Place::Path(path), _) => Ok(Side::open(store, path)?),
         }
     }
 }
@@ -161,7 +165,7 @@ fn unknown(rows: &[ReleaseRow], own: Option<&str>, text: &str) -> Diagnostic {
     }
     let mut listed: Vec<&str> = known.into_iter().filter(|name| name.contains('@')).take(5).collect();
     listed.dedup();
-    complaint.hint(format!("the newest are {}", listed.join(", ")))
+    complaint.hint(format!("built before: {}", listed.join(", ")))
 }
 
 #[cfg(test)]
@@ -232,7 +236,7 @@ mod tests {
         assert_eq!(refuses(Some("a"), "2.0.1"), "there is no release `2.0.1`; did you mean `2.0.0`?");
         assert_eq!(
             refuses(None, "a@9"),
-            "there is no release `a@9`; the newest are b@1.0.0, a@2.0.0, a@1.0.0, c@3.0.0"
+            "there is no release `a@9`; built before: b@1.0.0, a@2.0.0, a@1.0.0, c@3.0.0"
         );
         assert_eq!(refuses(None, "dist/x"), "there is nothing at dist/x; ");
         assert!(refuses(Some("z"), "latest").starts_with("no release of `z` has been built; "));

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 use relgraph_rules::diagnostic::Diagnostic;
 
-use super::session::{ReleaseArgs, read_release};
+use super::session::{ReleaseArgs, environment, read_release};
 use super::stop::Stop;
 use crate::render::short;
 
@@ -19,7 +19,7 @@ pub struct RunArgs {
     #[arg(value_name = "RELEASE.YAML", default_value = "release.yaml")]
     file: PathBuf,
     /// The release of this environment instead of the one in release.yaml
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = environment)]
     environment: Option<String>,
     /// What its script is told
     #[arg(last = true, value_name = "ARGS", default_value = "start")]

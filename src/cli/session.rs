@@ -12,6 +12,16 @@ use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
 
+/// The same rule as in release.yaml: the name becomes that of a folder.
+pub fn environment(text: &str) -> Result<String, String> {
+    let mut bytes = text.bytes();
+    let starts = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
+    if starts && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Ok(text.to_owned());
+    }
+    Err("an environment is made of letters, digits and `_`, and begins with a lower-case letter".to_owned())
+}
+
 /// Which release, and how it is built.
 #[derive(Debug, Clone, Args)]
 pub struct ReleaseArgs {
@@ -25,7 +35,7 @@ pub struct ReleaseArgs {
     #[arg(long, short)]
     pub keep_going: bool,
     /// Build for this environment instead of the one in release.yaml
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = environment)]
     pub environment: Option<String>,
     /// How steps are confined, instead of what release.yaml says
     #[arg(long, value_enum)]

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use relgraph_cache::{Node, Store};
-use relgraph_rules::compare::{CompareError, Contents, Release, Side, contents};
+use relgraph_rules::compare::contents;
 
 use super::context::Context;
 use super::exit;
@@ -32,14 +31,7 @@ pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
     let reference = Reference::find(&store, own.as_deref(), wanted)?;
     let record = reference.record(&store);
     let side = reference.side(&store)?;
-    let contents = match (contents(&side), &side) {
-        (Ok(contents), _) => contents,
-        // A release of the user's own steps need not be one of Erlang.
-        (Err(CompareError::NotARelease { .. }), Side::Tree { tree, .. }) if record.is_some() => {
-            whole(&store, tree)?
-        }
-        (Err(error), _) => return Err(error.into()),
-    };
+    let contents = contents(&side)?;
     let path = match &reference.place {
         Place::Path(path) => Some(path.clone()),
         Place::Tree(_) => None,
@@ -47,21 +39,4 @@ pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
     let shown = Shown { contents, record, path };
     context.report(|| shown.json(), || shown.text(context.colour_out));
     Ok(exit::DONE)
-}
-
-/// What can be said of any tree.
-fn whole(store: &Store, tree: &relgraph_cache::Digest) -> Result<Contents, Stop> {
-    let nodes = store.walk(tree).map_err(|error| Stop::store(store.root(), &error))?;
-    let files = nodes.iter().filter_map(|(_, node)| match node {
-        Node::File { digest, .. } => Some(digest.size),
-        Node::Symlink { .. } => Some(0),
-        Node::Directory { .. } => None,
-    });
-    Ok(Contents {
-        release: Release { tree: Some(*tree), ..Release::default() },
-        applications: Vec::new(),
-        files: files.clone().count(),
-        size: files.sum(),
-        erts_size: 0,
-    })
 }

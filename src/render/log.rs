@@ -6,7 +6,7 @@ use relgraph_engine::{Outcome, Reason, Run, RunStep};
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
-use super::{Paint, count, harmless, reason_json, time};
+use super::{Paint, count, harmless, reason, time};
 
 /// The schema of `log --format json`.
 const LIST: &str = "relgraph.log/1";
@@ -78,7 +78,7 @@ fn by_duration(run: &Run) -> Vec<(&String, &RunStep)> {
     steps
 }
 
-fn reason(step: &RunStep) -> Option<Reason> {
+fn why(step: &RunStep) -> Option<Reason> {
     Reason::from_word(step.reason.as_deref()?, step.subject.as_deref())
 }
 
@@ -92,7 +92,7 @@ pub fn run_json(run: &Run) -> Value {
         json!({
             "step": name,
             "outcome": step.outcome,
-            "reason": reason(step).as_ref().map(reason_json),
+            "reason": why(step).as_ref().map(reason::json),
             "duration_ms": step.duration_ms,
             "result": step.result,
             "error": step.error,
@@ -107,9 +107,9 @@ pub fn run_text(run: &Run, colour: bool) -> String {
     let paint = Paint(colour);
     let title = format!("run {}: {}, {} in {}", run.id, run.name, outcome(run), time::took(run.duration_ms));
     let row = |(name, step): (&String, &RunStep)| {
-        let why = match (&step.error, reason(step)) {
+        let why = match (&step.error, why(step)) {
             (Some(error), _) => error.clone(),
-            (None, Some(reason)) => reason.to_string(),
+            (None, Some(why)) => reason::told(&why).to_string(),
             (None, None) => String::new(),
         };
         vec![

@@ -9,6 +9,7 @@ pub mod graph;
 pub mod log;
 pub mod plan;
 pub mod progress;
+pub mod reason;
 pub mod show;
 pub mod summary;
 pub mod table;
@@ -17,9 +18,6 @@ pub mod why;
 
 use std::io::Write as _;
 use std::path::Path;
-
-use relgraph_engine::Reason;
-use serde_json::{Value, json};
 
 /// Prints a line. A reader that went away is no failure.
 pub fn say(line: &str) {
@@ -89,9 +87,4 @@ pub fn cut(text: &str, longest: usize) -> String {
 /// A number of things: `1 file`, `2 files`.
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-/// A reason for programs.
-pub fn reason_json(reason: &Reason) -> Value {
-    json!({ "kind": reason.word(), "subject": reason.subject(), "text": reason.to_string() })
 }

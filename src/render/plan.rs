@@ -6,7 +6,7 @@ use relgraph_engine::Graph;
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
-use super::{Paint, harmless, reason_json, time};
+use super::{Paint, harmless, reason, time};
 use crate::cli::{Expected, Prospect};
 
 /// The schema of `plan --format json`.
@@ -56,7 +56,7 @@ impl Plan {
     /// For programs.
     pub fn json(&self, graph: &Graph) -> Value {
         let step = |expected: &Expected| {
-            let (reason, after, error) = match &expected.prospect {
+            let (why, after, error) = match &expected.prospect {
                 Prospect::Hit(reason) | Prospect::Asked(reason) => (reason.as_ref(), None, None),
                 Prospect::Run(reason) => (Some(reason), None, None),
                 Prospect::MayRun(after) => (None, Some(after), None),
@@ -67,7 +67,7 @@ impl Plan {
                 "step": expected.step,
                 "rule": graph.step(&expected.step).map(|step| step.rule.name),
                 "planned": word(&expected.prospect),
-                "reason": reason.map(reason_json),
+                "reason": why.map(reason::json),
                 "after": after,
                 "error": error,
                 "expected_ms": expected.expected_ms,
@@ -120,7 +120,7 @@ fn row(expected: &Expected) -> Vec<String> {
     };
     let why = match &expected.prospect {
         Prospect::Run(reason) | Prospect::Hit(Some(reason)) | Prospect::Asked(Some(reason)) => {
-            reason.to_string()
+            reason::told(reason).to_string()
         }
         Prospect::MayRun(after) => format!("after {}", listed(after)),
         Prospect::Fails(message) => message.clone(),

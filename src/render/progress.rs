@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use relgraph_engine::{Observer, Outcome, Reason};
 
+use super::reason::told;
 use crate::cli::Context;
 
 /// Shows what happens.
@@ -111,7 +112,7 @@ impl Observer for Progress {
         if matches!(outcome, Outcome::Ran | Outcome::Dup | Outcome::Failed) {
             let why = match (outcome, reason) {
                 (Outcome::Failed, _) | (_, None) => String::new(),
-                (_, Some(reason)) => format!(": {reason}"),
+                (_, Some(reason)) => format!(": {}", told(reason)),
             };
             let word = if outcome == Outcome::Failed { "failed" } else { "ran" };
             self.line(&format!("{word:>6} {step} {:.2} s{why}", duration.as_secs_f64()));

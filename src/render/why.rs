@@ -7,7 +7,8 @@ use relgraph_engine::{PartChangeKind, PartMoved, ProbeMoved, Reason};
 use serde_json::{Value, json};
 
 use super::plan::word;
-use super::{Paint, cut, harmless, reason_json, time};
+use super::reason::{self, asked, told};
+use super::{Paint, cut, harmless, time};
 use crate::cli::{Expected, Prospect};
 
 /// The schema of `why --format json`.
@@ -63,7 +64,7 @@ impl LastRun {
             "run": self.run,
             "started": time::utc(self.started_ms),
             "outcome": self.outcome,
-            "reason": self.reason().as_ref().map(reason_json),
+            "reason": self.reason().as_ref().map(reason::json),
         })
     }
 }
@@ -89,8 +90,8 @@ impl Why {
             "schema": SCHEMA,
             "step": self.step,
             "planned": word(&self.prospect),
-            "reason": self.reason().map(reason_json),
-            "reasons": self.reasons.iter().map(reason_json).collect::<Vec<_>>(),
+            "reason": self.reason().map(reason::json),
+            "reasons": self.reasons.iter().map(reason::json).collect::<Vec<_>>(),
             "parts": self.parts.iter().map(|part| {
                 let hidden = self.is_secret(&part.change.name);
                 json!({
@@ -112,7 +113,7 @@ impl Why {
                 "step": cause.step,
                 "planned": word(&cause.prospect),
                 "reason": match &cause.prospect {
-                    Prospect::Run(reason) => reason_json(reason),
+                    Prospect::Run(reason) => reason::json(reason),
                     _ => Value::Null,
                 },
             })).collect::<Vec<_>>(),
@@ -130,7 +131,7 @@ impl Why {
         let mut lines = vec![Paint(colour).bold(&harmless(&self.headline()))];
         for cause in self.causes.iter().take(SHOWN) {
             let why = match &cause.prospect {
-                Prospect::Run(reason) => format!("would run: {reason}"),
+                Prospect::Run(reason) => format!("would run: {}", told(reason)),
                 Prospect::Fails(message) => format!("cannot run: {message}"),
                 _ => continue,
             };
@@ -143,7 +144,7 @@ impl Why {
         lines.extend(more(self.parts.len(), "part"));
         for moved in self.probes.iter().take(SHOWN) {
             let (old, new) = (answer(&moved.expected), answer(&moved.found));
-            lines.push(format!("  it read {}: {old} -> {new}", moved.probe));
+            lines.push(format!("  it read {}: {old} -> {new}", asked(&moved.probe)));
             lines.extend(path_lines(&moved.paths));
         }
         lines.extend(more(self.probes.len(), "place that it read"));
@@ -161,7 +162,7 @@ impl Why {
     fn headline(&self) -> String {
         let step = &self.step;
         let with = |what: &str| match self.reason() {
-            Some(reason) => format!("`{step}` {what}: {reason}"),
+            Some(reason) => format!("`{step}` {what}: {}", told(reason)),
             None => format!("`{step}` {what}"),
         };
         match &self.prospect {
@@ -186,7 +187,7 @@ impl Why {
         let when = time::ago(last.started_ms, time::now_ms());
         let id = last.run.get(..8).unwrap_or(&last.run);
         match last.reason() {
-            Some(reason) => format!("  it ran last {when}, in run {id}: {reason}"),
+            Some(reason) => format!("  it ran last {when}, in run {id}: {}", told(&reason)),
             None => format!("  it ran last {when}, in run {id}"),
         }
     }

@@ -70,7 +70,7 @@ impl<'a> Opened<'a> {
     fn not_a_release(&self, reason: &str) -> CompareError {
         let place = match self.side {
             Side::Folder(folder) => folder.display().to_string(),
-            Side::Tree { tree, .. } => tree.to_string(),
+            Side::Tree { tree, .. } | Side::Named { tree, .. } => tree.to_string(),
         };
         CompareError::NotARelease { place, reason: reason.to_owned() }
     }
@@ -94,6 +94,11 @@ impl<'a> Opened<'a> {
             let named = path.rsplit('/').next() == Some(&format!("{name}.rel"));
             named.then_some((path.split('/').nth(1)?.to_owned(), term))
         });
+        if let (Side::Named { name, version, .. }, None) = (self.side, &found) {
+            self.release.name.clone_from(name);
+            self.release.version.clone_from(version);
+            return Ok(());
+        }
         let (folder, term) = found.ok_or_else(|| self.not_a_release("there is no releases/VSN/NAME.rel"))?;
         let [name, erts, applications, ..] = term.as_tagged("release").unwrap_or_default() else {
             return Err(self.not_a_release("its .rel file holds no release"));

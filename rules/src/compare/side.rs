@@ -21,6 +21,17 @@ pub enum Side<'a> {
     },
     /// A folder.
     Folder(PathBuf),
+    /// A tree in a store that need not be a release of Erlang: it was built under this name and version.
+    Named {
+        /// The store.
+        store: &'a Store,
+        /// The tree.
+        tree: Digest,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
 }
 
 impl<'a> Side<'a> {
@@ -35,7 +46,7 @@ impl<'a> Side<'a> {
 
     pub(super) fn tree(&self) -> Option<Digest> {
         match self {
-            Side::Tree { tree, .. } => Some(*tree),
+            Side::Tree { tree, .. } | Side::Named { tree, .. } => Some(*tree),
             Side::Folder(_) => None,
         }
     }
@@ -44,7 +55,7 @@ impl<'a> Side<'a> {
     pub(super) fn list(&self) -> Result<Listing, CompareError> {
         let mut entries = BTreeMap::new();
         match self {
-            Side::Tree { store, tree } => {
+            Side::Tree { store, tree } | Side::Named { store, tree, .. } => {
                 for (path, node) in store.walk(tree)? {
                     let kind = match node {
                         Node::File { digest, executable } => {
@@ -72,7 +83,10 @@ impl<'a> Side<'a> {
 
     pub(super) fn read(&self, prefix: &str, path: &str, kind: &Kind) -> Result<Vec<u8>, CompareError> {
         match (self, kind) {
-            (Side::Tree { store, .. }, Kind::File { digest: Some(digest), .. }) => Ok(store.read(digest)?),
+            (
+                Side::Tree { store, .. } | Side::Named { store, .. },
+                Kind::File { digest: Some(digest), .. },
+            ) => Ok(store.read(digest)?),
             (Side::Folder(folder), _) => {
                 let path = folder.join(format!("{prefix}{path}"));
                 fs::read(&path).map_err(|source| CompareError::Io { path, source })

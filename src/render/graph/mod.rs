@@ -8,7 +8,7 @@ pub mod svg;
 use relgraph_engine::Reason;
 use serde_json::{Value, json};
 
-use super::{reason_json, time};
+use super::{reason, time};
 
 /// The schema of `graph --view json`.
 const SCHEMA: &str = "relgraph.graph/1";
@@ -54,7 +54,7 @@ impl Node {
             title.push_str(&format!(", {}", time::took(ms)));
         }
         if let Some(reason) = &self.reason {
-            title.push_str(&format!(", {reason}"));
+            title.push_str(&format!(", {}", reason::told(reason)));
         }
         title
     }
@@ -81,7 +81,7 @@ impl View {
                 "rule": node.rule,
                 "needs": node.needs.iter().map(|need| self.nodes[*need].name.as_str()).collect::<Vec<_>>(),
                 "outcome": node.outcome,
-                "reason": node.reason.as_ref().map(reason_json),
+                "reason": node.reason.as_ref().map(reason::json),
                 "duration_ms": node.duration_ms,
             })
         };
