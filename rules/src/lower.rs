@@ -350,6 +350,7 @@ impl Lowering {
         let files = self.sources.whole(".").map_err(failed)?;
         let compiled: BTreeMap<String, &Application> =
             applications.unwrap_or_default().iter().map(|a| (compile::step(&a.app), a)).collect();
+        let feeding: BTreeSet<&String> = self.file.steps.values().flat_map(|step| &step.needs).collect();
         for (name, step) in &self.file.steps {
             let needed = step.needs.iter().filter_map(|need| compiled.get(need));
             let action = Custom {
@@ -360,7 +361,7 @@ impl Lowering {
             };
             steps.add(name, step.needs.clone(), custom::RULE, action);
             // What only feeds another step is no part of the release, unless it says where it goes.
-            let feeds = self.file.steps.values().any(|other| other.needs.contains(name));
+            let feeds = feeding.contains(name);
             let placed = self.file.span(&format!("steps.{name}.into")).is_some();
             if !step.outputs.is_empty() && (placed || !feeds) {
                 layers.push(Layer { step: name.clone(), output: "files".into(), into: step.into.clone() });

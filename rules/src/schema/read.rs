@@ -12,7 +12,7 @@ use super::table::FILE;
 use super::tree::{Place, Tree};
 
 /// The largest file that is read, in bytes.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 8 << 20;
 
 impl ReleaseFile {
     /// Reads the file at `path`, which errors and places will name as given.

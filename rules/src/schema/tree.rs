@@ -63,7 +63,7 @@ pub(super) struct Tree {
 
 /// Bytes of text that the aliases may unfold to, each value counting for one more. A file within the
 /// limit of its size stays below without aliases; a chain of them passes it within ten lines.
-const MOST_UNFOLDED: u64 = 8 << 20;
+const MOST_UNFOLDED: u64 = 64 << 20;
 
 impl Tree {
     /// Reads the one document of `text`; `Ok(None)` when there is none.

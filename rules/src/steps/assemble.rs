@@ -192,30 +192,26 @@ impl Action for Assemble {
         if let Some(mix) = &self.mix {
             self.mix_files(cx, mix, &mut tree)?;
         }
-        let mut release = tree.finish(cx.store)?;
         for layer in &self.layers {
             let over = cx.need(&layer.step)?.output(&layer.output)?;
-            release = lay_over(cx.store, &release, &over, &layer.into)?;
+            lay_over(cx.store, &mut tree, &over, &layer.into)?;
         }
+        let release = tree.finish(cx.store)?;
         Ok(Ran { outputs: BTreeMap::from([("release".to_owned(), release)]), ..Ran::default() })
     }
 }
 
-/// A tree with another laid over it: what both have is the other's.
-fn lay_over(store: &Store, tree: &Digest, over: &Digest, into: &str) -> Result<Digest, StepError> {
-    let mut builder = TreeBuilder::from_tree(store, tree)?;
+/// Lays a stored tree over another: what both have is the later one's, folders become one.
+fn lay_over(store: &Store, tree: &mut TreeBuilder, over: &Digest, into: &str) -> Result<(), StepError> {
     for (path, node) in store.walk(over)? {
         let at = if into.is_empty() { path } else { format!("{into}/{path}") };
         match node {
-            Node::Directory { .. } => {
-                if !matches!(store.lookup(tree, &at)?, Some(Node::Directory { .. })) {
-                    builder.directory(&at).map_err(conflict)?;
-                }
-            }
-            node => builder.replace(&at, node).map_err(conflict)?,
+            Node::Directory { .. } => tree.directory(&at),
+            node => tree.replace(&at, node),
         }
+        .map_err(conflict)?;
     }
-    Ok(builder.finish(store)?)
+    Ok(())
 }
 
 /// Two parts of a release that want the same path.
