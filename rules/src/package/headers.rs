@@ -47,7 +47,11 @@ fn long(kind: u8, name: &str, out: &mut Vec<u8>) {
 
 /// As much of a name as a header holds.
 fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME)]
+    let mut end = NAME.min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 fn header(kind: EntryType, path: &[u8], target: &[u8], size: u64, mode: u32, out: &mut Vec<u8>) {
