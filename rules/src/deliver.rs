@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use relgraph_cache::{Digest, Link, Node, RecordKind, ReleaseRow, Store, StoreError, swap_in};
 use serde::{Deserialize, Serialize};
 
 use crate::project::ReleasedApplication;
+use crate::staging::Staging;
 
 /// The schema of a release record.
 pub const RECORD_SCHEMA: &str = "relgraph.release/1";
@@ -89,33 +90,27 @@ const COOKIE: &str = "releases/COOKIE";
 /// stays, unless `cookie` gives another; so does what a running node wrote below `tmp`.
 pub fn release(store: &Store, tree: &Digest, dest: &Path, cookie: Option<&str>) -> Result<(), DeliverError> {
     let parent = dest.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(failed("create", parent))?;
-    let name = dest.file_name().unwrap_or_default().to_string_lossy();
-    let staging = parent.join(format!(".{name}.{}.staging", std::process::id()));
-    relgraph_cache::remove_tree(&staging)?;
-    let put = || -> Result<(), DeliverError> {
-        store.materialize(tree, &staging, Link::Copy)?;
-        // The release may bring a cookie of its own, from an overlay.
-        if store.lookup(tree, COOKIE)?.is_none() {
-            let kept = fs::read_to_string(dest.join(COOKIE)).ok();
-            if let Some(cookie) = cookie.map(str::to_owned).or(kept) {
-                write_secret(&staging.join(COOKIE), &cookie)?;
-            }
+    let staging = Staging::new(parent).map_err(failed("create a folder in", parent))?;
+    let complete = staging.path("release");
+    store.materialize(tree, &complete, Link::Copy)?;
+    // The release may bring a cookie of its own, from an overlay.
+    if store.lookup(tree, COOKIE)?.is_none() {
+        let kept = fs::read_to_string(dest.join(COOKIE)).ok();
+        if let Some(cookie) = cookie.map(str::to_owned).or(kept) {
+            write_secret(&complete.join(COOKIE), &cookie)?;
         }
-        // A node that runs from here has its pipes and logs there.
-        let (old, new) = (dest.join("tmp"), staging.join("tmp"));
-        if old.is_dir() && !new.exists() {
-            fs::rename(&old, &new).map_err(failed("move", &old))?;
-        }
-        swap_in(&staging, dest)?;
-        Ok(())
-    };
-    let done = put();
-    if done.is_err() {
-        // The error that led here is the one to tell.
-        let _ = relgraph_cache::remove_tree(&staging);
     }
-    done
+    // A node that runs from here has its pipes and logs there.
+    let (old, new) = (dest.join("tmp"), complete.join("tmp"));
+    let moved = old.is_dir() && !new.exists();
+    if moved {
+        fs::rename(&old, &new).map_err(failed("move", &old))?;
+    }
+    let swapped = swap_in(&complete, dest);
+    if swapped.is_err() && moved {
+        fs::rename(&new, &old).map_err(failed("move back", &old))?;
+    }
+    Ok(swapped?)
 }
 
 /// Writes the cookie of a release that is in place, readable by its owner only.
@@ -145,12 +140,15 @@ pub fn package(store: &Store, digest: &Digest, dest: &Path) -> Result<(), Delive
         return Ok(());
     }
     let parent = dest.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(failed("create", parent))?;
-    let staging = parent.join(format!(".{}.staging", std::process::id()));
-    fs::copy(store.blob_path(digest, false), &staging).map_err(failed("write", &staging))?;
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&staging, fs::Permissions::from_mode(0o644)).map_err(failed("write", &staging))?;
-    fs::rename(&staging, dest).map_err(failed("write", dest))
+    let staging = Staging::new(parent).map_err(failed("create a folder in", parent))?;
+    let complete = staging.path("package");
+    fs::copy(store.blob_path(digest, false), &complete).map_err(failed("write", &complete))?;
+    if Digest::of_file(&complete).map_err(failed("read", &complete))? != *digest {
+        // Finds what is wrong with the blob, removes it, and says so.
+        store.read(digest)?;
+    }
+    fs::set_permissions(&complete, fs::Permissions::from_mode(0o644)).map_err(failed("write", &complete))?;
+    fs::rename(&complete, dest).map_err(failed("write", dest))
 }
 
 /// The file of a package in the output of its step.

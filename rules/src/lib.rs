@@ -16,6 +16,7 @@ pub mod project;
 pub mod schema;
 pub mod source;
 pub mod sources;
+pub mod staging;
 pub mod steps;
 pub mod terms;
 pub mod toolchain;
