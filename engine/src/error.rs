@@ -20,6 +20,8 @@ pub enum StepErrorKind {
     Io,
     /// The store could not be read or written.
     Store,
+    /// Something in the store was damaged or gone; what is left of it has been removed, so that it is made again.
+    Damaged,
     /// The build was stopped.
     Cancelled,
     /// The action panicked: a bug.
@@ -104,7 +106,8 @@ impl From<StoreError> for StepError {
             }
             cause = inner.source();
         }
-        StepError::new(StepErrorKind::Store, message)
+        let gone = matches!(error, StoreError::Missing { .. } | StoreError::Corrupt { .. });
+        StepError::new(if gone { StepErrorKind::Damaged } else { StepErrorKind::Store }, message)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use relgraph_engine::{Engine, EngineError, Observer, RunReport};
+use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
 
 use crate::diagnostic::Diagnostic;
 use crate::lower::{DESCRIBE, Lowered, Lowering};
@@ -18,6 +18,8 @@ pub enum BuildError {
     Failed(Box<RunReport>),
     /// The engine's own files could not be read or written.
     Engine(EngineError),
+    /// Something in the store was damaged or gone: another build makes it again.
+    Damaged(String),
 }
 
 impl From<EngineError> for BuildError {
@@ -46,7 +48,10 @@ pub fn lower(engine: &Engine, lowering: &Lowering, observer: &dyn Observer) -> R
         let graph = lowering.describing(common, &beside).map_err(BuildError::Wrong)?;
         let report = engine.run(&graph, None, observer)?;
         let Some(result) = report.result(DESCRIBE) else { return Err(BuildError::Failed(Box::new(report))) };
-        let wrong = |error: relgraph_engine::StepError| BuildError::Wrong(vec![Diagnostic::error(error.message)]);
+        let wrong = |error: StepError| match error.kind {
+            StepErrorKind::Damaged => BuildError::Damaged(error.message),
+            _ => BuildError::Wrong(vec![Diagnostic::error(error.message)]),
+        };
         let description = Describe::read(&engine.store, result).map_err(wrong)?;
         let outside: BTreeSet<String> = description
             .applications

@@ -162,7 +162,9 @@ pub fn package_file(store: &Store, tree: &Digest) -> Result<Option<Digest>, Stor
 /// Keeps the record of a release: the newest of a name, version and environment replaces the one before.
 pub fn record(store: &Store, record: &ReleaseRecord) -> Result<(), StoreError> {
     let id = format!("{}\0{}\0{}", record.name, record.version, record.environment);
-    let key = blake3::Hash::from_bytes(blake3::derive_key("relgraph release v1", id.as_bytes())).to_hex().to_string();
+    let key = blake3::Hash::from_bytes(blake3::derive_key("relgraph release v1", id.as_bytes()))
+        .to_hex()
+        .to_string();
     let bytes = serde_json::to_vec(record).unwrap_or_default();
     store.put_record(RecordKind::Release, &key, &bytes)?;
     store.index().add_release(&ReleaseRow {

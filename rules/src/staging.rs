@@ -67,7 +67,9 @@ fn hold(path: &Path) -> io::Result<Option<File>> {
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(SUFFIX)) else { continue };
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(SUFFIX)) else {
+            continue;
+        };
         if id.parse::<u32>().is_ok()
             && let Ok(folder) = File::open(entry.path())
             && folder.try_lock().is_ok()
@@ -98,7 +100,8 @@ mod tests {
         drop(staging);
         drop(lock);
         drop(Staging::new(dir.path()).expect("a folder"));
-        let mut names: Vec<_> = fs::read_dir(dir.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
         names.sort();
         assert_eq!(names, ["release.staging"]);
     }

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use relgraph_cache::{Digest, stamp};
 use relgraph_engine::state::take_stamps;
-use relgraph_engine::{Expect, Freshness, Run, RunReport, State};
+use relgraph_engine::{Expect, Freshness, Run, RunReport, State, StepError, StepErrorKind};
 use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
 use relgraph_rules::diagnostic::Diagnostic;
@@ -34,8 +34,20 @@ pub struct BuildArgs {
 
 /// Builds a release.
 pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
-    build(context, args, Instant::now())
+    let began = Instant::now();
+    for _ in 0..REPAIRS {
+        match build(context, args, began) {
+            Err(Stop::Damaged(what)) => {
+                context.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+            }
+            ended => return ended,
+        }
+    }
+    build(context, args, began)
 }
+
+/// How often a build starts over because it found damage in the store. What it finds is gone then, so it is found once.
+const REPAIRS: usize = 16;
 
 fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode, Stop> {
     let cache_dir = context.cache_dir()?;
@@ -74,6 +86,13 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         tell("interrupted; the last good release is as it was");
         return Ok(exit::interrupted());
     }
+    if let Some(error) = report
+        .failed()
+        .filter_map(|step| step.error.as_ref())
+        .find(|error| error.kind == StepErrorKind::Damaged)
+    {
+        return Err(Stop::Damaged(error.message.clone()));
+    }
     let Some(ready) = ready.filter(|_| report.is_success()) else {
         context.complain(&failure::diagnostics(&report));
         if context.json() {
@@ -100,6 +119,11 @@ fn wrong(error: impl std::fmt::Display) -> Stop {
     Stop::failed(Diagnostic::error(error.to_string()))
 }
 
+/// What a step made could not be read.
+fn unreadable(error: StepError) -> Stop {
+    if error.kind == StepErrorKind::Damaged { Stop::Damaged(error.message) } else { wrong(error.message) }
+}
+
 /// Puts the release and its packages where the user finds them, and keeps the record.
 fn deliver(
     session: &Session,
@@ -112,7 +136,7 @@ fn deliver(
     let file = &session.lowering.file;
     let tree = output(report, assemble::STEP, "release")?;
     let facts = match report.result(boot::STEP) {
-        Some(result) => Some(Boot::read(store, result).map_err(|e| wrong(e.message))?),
+        Some(result) => Some(Boot::read(store, result).map_err(unreadable)?),
         None => None,
     };
     let version =
@@ -135,7 +159,10 @@ fn deliver(
     let mut packages = Vec::new();
     for &format in &ready.lowered.packages {
         let made = output(report, &package::step(format), "package")?;
-        let Some(digest) = deliver::package_file(store, &made).map_err(wrong)? else { continue };
+        let Some(digest) = deliver::package_file(store, &made).map_err(|e| Stop::store(store.root(), &e))?
+        else {
+            continue;
+        };
         let path = folder.join(format!("{}-{version}.{}", file.release, format.name()));
         deliver::package(store, &digest, &path).map_err(undelivered)?;
         packages.push(BuiltPackage { format: format.name().to_owned(), path, bytes: digest.size, digest });
@@ -181,7 +208,7 @@ fn output(report: &RunReport, step: &str, name: &str) -> Result<Digest, Stop> {
         .result(step)
         .ok_or_else(|| wrong(format!("the step `{step}` has no result")))?
         .output(name)
-        .map_err(|error| wrong(error.message))
+        .map_err(unreadable)
 }
 
 /// The cookie to write, when one is given and is not there yet. It is in no step's result: mix.exs is asked again.
@@ -196,10 +223,7 @@ fn cookie(session: &Session, ready: &Ready, report: &RunReport, dest: &Path) -> 
         return Ok(None);
     }
     let describe = session.lowering.describe(common, &ready.beside);
-    session
-        .engine
-        .with_context("describe", report, |cx| describe.cookie(cx))
-        .map_err(|error| wrong(error.message))
+    session.engine.with_context("describe", report, |cx| describe.cookie(cx)).map_err(unreadable)
 }
 
 /// Whether the release lies there as the last build left it.

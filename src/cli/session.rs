@@ -1,7 +1,7 @@
 //! What the commands about one release share: its release.yaml, the store, the engine, the files kept of the checkout.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
@@ -184,9 +184,14 @@ impl Session {
 
     /// Ends the build well when the user interrupts it.
     pub fn stop_on_signals(&self) {
-        let cancel = self.engine.cancel.clone();
-        // A command opens one session, so no other handler can be there.
-        let _ = ctrlc::set_handler(move || cancel.cancel());
+        static CURRENT: Mutex<Option<Cancel>> = Mutex::new(None);
+        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.engine.cancel.clone());
+        // A build that starts over finds the handler there, which asks for the session of that moment.
+        let _ = ctrlc::set_handler(|| {
+            if let Some(cancel) = &*CURRENT.lock().unwrap_or_else(PoisonError::into_inner) {
+                cancel.cancel();
+            }
+        });
     }
 
     /// The store.

@@ -20,6 +20,8 @@ pub enum Stop {
     Wrong(Vec<Diagnostic>),
     /// It did not work.
     Failed(Vec<Diagnostic>),
+    /// Something in the store was damaged or gone. Another build makes it again.
+    Damaged(String),
     /// The user stopped it.
     Interrupted,
 }
@@ -37,6 +39,9 @@ impl Stop {
 
     /// The store in `dir` could not be used.
     pub fn store(dir: &Path, error: &StoreError) -> Stop {
+        if matches!(error, StoreError::Missing { .. } | StoreError::Corrupt { .. }) {
+            return Stop::Damaged(error.to_string());
+        }
         Stop::failed(store_trouble(dir, error))
     }
 
@@ -49,6 +54,11 @@ impl Stop {
             }
             Stop::Failed(complaints) => {
                 context.complain(complaints);
+                exit::FAILED
+            }
+            Stop::Damaged(what) => {
+                let hint = "`relgraph cache verify --repair` looks at everything in the store";
+                context.complain(&[Diagnostic::error(what.clone()).hint(hint)]);
                 exit::FAILED
             }
             Stop::Interrupted => {
@@ -82,6 +92,7 @@ impl From<BuildError> for Stop {
         match error {
             BuildError::Wrong(complaints) => Stop::Wrong(complaints),
             BuildError::Engine(error) => error.into(),
+            BuildError::Damaged(what) => Stop::Damaged(what),
             BuildError::Failed(report) if report.cancelled => Stop::Interrupted,
             BuildError::Failed(report) => Stop::Failed(failure::diagnostics(&report)),
         }
