@@ -41,15 +41,24 @@ fn release_yaml_with_mistakes() {
     let space = TestSpace::new();
     let project = space.sequence("checkout");
     for (text, parts) in [
-        ("release: sequence\npackages: [tar.gz]\n", &["release.yaml:2:1", "packages: [tar.gz]", "did you mean `package`?"][..]),
+        (
+            "release: sequence\npackages: [tar.gz]\n",
+            &["release.yaml:2:1", "packages: [tar.gz]", "did you mean `package`?"][..],
+        ),
         ("release: sequence\npackage: [tar.xz]\n", &["release.yaml:2:11", "tar.xz", "tar.gz"]),
         ("package: [tar.gz]\n", &["release.yaml", "`release`"]),
         ("release: [sequence\n", &["release.yaml:"]),
         ("release: sequence\nrelease: other\n", &["release.yaml:2:1", "release"]),
         ("", &["release.yaml", "release"]),
         ("release: sequence\nsteps:\n  one:\n    runs: true\n", &["release.yaml:4:5", "did you mean `run`?"]),
-        ("release: sequence\napplications: {sequnce: permanent}\n", &["release.yaml:2:16", "`sequnce`", "did you mean `sequence`?"]),
-        ("release: sequence\napplications: {sequence: forever}\n", &["release.yaml:2:", "forever", "permanent"]),
+        (
+            "release: sequence\napplications: {sequnce: permanent}\n",
+            &["release.yaml:2:16", "`sequnce`", "did you mean `sequence`?"],
+        ),
+        (
+            "release: sequence\napplications: {sequence: forever}\n",
+            &["release.yaml:2:", "forever", "permanent"],
+        ),
         ("release: sequence\nproject: ../nowhere\n", &["release.yaml:2:10", "nowhere"]),
         ("release: sequence\nruntime: ../nowhere\n", &["release.yaml:2:10", "nowhere"]),
         ("release: sequence\noverlays: [nowhere]\n", &["release.yaml:2:12", "nowhere"]),
@@ -67,13 +76,26 @@ fn needs_that_lead_nowhere_or_in_a_circle() {
     let space = TestSpace::new();
     let project = space.sequence("checkout");
     let steps = |needs: [&str; 3]| {
-        let step = |(name, need): (&str, &str)| format!("  {name}:\n    run: \"true\"\n    needs: [{need}]\n");
+        let step =
+            |(name, need): (&str, &str)| format!("  {name}:\n    run: \"true\"\n    needs: [{need}]\n");
         let all: String = ["one", "two", "three"].into_iter().zip(needs).map(step).collect();
         format!("release: sequence\nsteps:\n{all}")
     };
     let circle = ["release.yaml:5:13", "one", "two", "three", "needs: [two]"];
-    spoiled(&project, "release.yaml", |p| p.write("release.yaml", &steps(["two", "three", "one"])), 2, &circle);
-    spoiled(&project, "release.yaml", |p| p.write("release.yaml", &steps(["one", "", ""])), 2, &["release.yaml:5:13", "one"]);
+    spoiled(
+        &project,
+        "release.yaml",
+        |p| p.write("release.yaml", &steps(["two", "three", "one"])),
+        2,
+        &circle,
+    );
+    spoiled(
+        &project,
+        "release.yaml",
+        |p| p.write("release.yaml", &steps(["one", "", ""])),
+        2,
+        &["release.yaml:5:13", "one"],
+    );
     let unknown = ["release.yaml:5:13", "`one` needs `compile sequnce`", "did you mean `compile sequence`?"];
     let text = steps(["compile sequnce", "", ""]);
     spoiled(&project, "release.yaml", |p| p.write("release.yaml", &text), 2, &unknown);
@@ -89,7 +111,13 @@ fn the_whole_circle_is_shown_closed() {
         "release: own\nversion: \"1\"\nsteps:\n  a: {run: \"true\", needs: [b]}\n  b: {run: \"true\", needs: [c]}\n  c: {run: \"true\", needs: [a]}\n",
     );
     let told = project.refused(2);
-    let closed = ["a -> b -> c -> a", "a → b → c → a", "`a` needs `b` needs `c` needs `a`", "b -> c -> a -> b", "c -> a -> b -> c"];
+    let closed = [
+        "a -> b -> c -> a",
+        "a → b → c → a",
+        "`a` needs `b` needs `c` needs `a`",
+        "b -> c -> a -> b",
+        "c -> a -> b -> c",
+    ];
     assert!(closed.iter().any(|path| told.contains(path)), "{told}");
     assert!(!project.dir.join("_build/relgraph/prod").exists());
 }
@@ -98,11 +126,21 @@ fn the_whole_circle_is_shown_closed() {
 fn code_that_does_not_compile_is_shown_as_elixir_shows_it() {
     let space = TestSpace::new();
     let project = space.sequence("checkout");
-    let broken = |p: &Project| p.append("lib/sequence/label.ex", "defmodule Broken do\n  def one(, do: 1\nend");
-    let parts = ["step `compile sequence` failed", "SyntaxError", "lib/sequence/label.ex:15", "not started: "];
+    let broken =
+        |p: &Project| p.append("lib/sequence/label.ex", "defmodule Broken do\n  def one(, do: 1\nend");
+    let parts =
+        ["step `compile sequence` failed", "SyntaxError", "lib/sequence/label.ex:15", "not started: "];
     spoiled(&project, "lib/sequence/label.ex", broken, 1, &parts);
-    let unknown = |p: &Project| p.append("lib/sequence/label.ex", "defmodule Broken do\n  def one, do: %Nowhere{}\nend");
-    spoiled(&project, "lib/sequence/label.ex", unknown, 1, &["step `compile sequence` failed", "CompileError", "Nowhere"]);
+    let unknown = |p: &Project| {
+        p.append("lib/sequence/label.ex", "defmodule Broken do\n  def one, do: %Nowhere{}\nend")
+    };
+    spoiled(
+        &project,
+        "lib/sequence/label.ex",
+        unknown,
+        1,
+        &["step `compile sequence` failed", "CompileError", "Nowhere"],
+    );
     let config = |p: &Project| p.append("config/config.exs", "raise \"not today\"");
     spoiled(&project, "config/config.exs", config, 1, &["step `config` failed", "not today"]);
     let config = |p: &Project| p.append("config/config.exs", "config :sequence, (");
@@ -118,7 +156,13 @@ fn erlang_code_that_does_not_compile_names_its_step() {
     let space = TestSpace::new();
     let project = space.shop("checkout");
     let broken = |p: &Project| p.append("vendor/receipt/src/receipt.erl", "broken( ->");
-    spoiled(&project, "vendor/receipt/src/receipt.erl", broken, 1, &["step `compile receipt` failed", "receipt.erl"]);
+    spoiled(
+        &project,
+        "vendor/receipt/src/receipt.erl",
+        broken,
+        1,
+        &["step `compile receipt` failed", "receipt.erl"],
+    );
 }
 
 #[test]
@@ -135,7 +179,11 @@ fn every_step_that_can_runs_where_it_is_asked_to_keep_going() {
     assert_eq!(steps_that(&said.err, "ran"), set(&["good"]));
     let said = project.ask(&["build", "--keep-going", "--format", "json"]);
     let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
-    assert_eq!((said.status, &report["steps"]["failed"], &report["steps"]["skipped"]), (Some(1), &1.into(), &2.into()), "{report}");
+    assert_eq!(
+        (said.status, &report["steps"]["failed"], &report["steps"]["skipped"]),
+        (Some(1), &1.into(), &2.into()),
+        "{report}"
+    );
     assert!(report["release"].is_null() && !project.release("own").exists());
 }
 
@@ -195,7 +243,9 @@ fn folders_that_cannot_be_written() {
             said(std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(path));
         }
     };
-    let read_only = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    let read_only = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode")
+    };
     theirs(space.store());
     theirs(&project.dir);
     let good = project.build();

@@ -27,7 +27,10 @@ fn a_moved_release_serves_without_erlang_in_path() {
     let space = TestSpace::new();
     let release = moved_sequence(&space);
     let node = Node::new(&space, &release, "sequence").with("SEQUENCE_START", "40");
-    let erl = ask(Command::new("sh").args(["-c", "command -v erl || command -v elixir || command -v mix"]).env_clear().env("PATH", space.path_without_erlang()));
+    let erl = ask(Command::new("sh")
+        .args(["-c", "command -v erl || command -v elixir || command -v mix"])
+        .env_clear()
+        .env("PATH", space.path_without_erlang()));
     assert_eq!((erl.status, erl.out.as_str()), (Some(127), ""), "there is an Erlang in this PATH");
     assert_eq!(node.says(&["version"]), "sequence 0.1.0");
     assert_eq!(node.ask(&["ping"]).status, Some(1), "nothing runs yet");
@@ -86,7 +89,8 @@ fn the_package_holds_the_release_and_boots() {
     let unpacked = space.path("unpacked");
     fs::create_dir(&unpacked).expect("a folder");
     said(Command::new("tar").arg("-xzf").arg(built.package()).arg("-C").arg(&unpacked));
-    let (release, package) = (support::files::snapshot(&built.release()), support::files::snapshot(&unpacked));
+    let (release, package) =
+        (support::files::snapshot(&built.release()), support::files::snapshot(&unpacked));
     support::files::assert_same(&release, &package, "the package holds what the release does");
     let node = Node::new(&space, &unpacked, "sequence").with("SEQUENCE_START", "7");
     assert_eq!(node.says(&["eval", "IO.puts(Application.fetch_env!(:sequence, :start))"]), "7");
@@ -100,7 +104,9 @@ fn dependencies_providers_and_protocols_work_in_the_release() {
     fs::rename(built, &release).expect("moved");
     let node = Node::new(&space, &release, "shop").with("SHOP_MOTD", "hello");
     node.daemon("is_pid(Process.whereis(Shop.Till))");
-    let is = |expression: &str, expected: &str| assert_eq!(node.rpc(&format!("IO.inspect({expression})")), expected);
+    let is = |expression: &str, expected: &str| {
+        assert_eq!(node.rpc(&format!("IO.inspect({expression})")), expected)
+    };
     is("Application.fetch_env!(:shop, :motd)", "\"hello\"");
     is("Application.fetch_env!(:shop, :opening_hours)", "\"9-18\"");
     is("Shop.terms()", "{:eur, 19}");
@@ -108,8 +114,14 @@ fn dependencies_providers_and_protocols_work_in_the_release() {
     is("elem(Shop.sell(\"bread\"), 1).name", "\"bread\"");
     is("Audit.all()", "[sold: \"bread\"]");
     is("Money.Describe.describe(elem(Shop.Catalog.fetch(\"apple\"), 1))", "\"apple at 0.50 EUR\"");
-    is("ShopShared.Export.export(elem(Shop.Catalog.fetch(\"apple\"), 1))", "%{name: \"apple\", price: %{cents: 50}}");
-    is("Enum.all?([Money.Describe, ShopShared.Export, Shop.Basket.Content, Enumerable], &Protocol.consolidated?/1)", "true");
+    is(
+        "ShopShared.Export.export(elem(Shop.Catalog.fetch(\"apple\"), 1))",
+        "%{name: \"apple\", price: %{cents: 50}}",
+    );
+    is(
+        "Enum.all?([Money.Describe, ShopShared.Export, Shop.Basket.Content, Enumerable], &Protocol.consolidated?/1)",
+        "true",
+    );
     is("match?({:docs_v1, _, _, _, %{\"en\" => _}, _, _}, Code.fetch_docs(Shop))", "true");
     is("Code.ensure_loaded?(Fields)", "false");
     is("File.exists?(Application.app_dir(:shop, \"priv/empty\"))", "true");
@@ -139,7 +151,8 @@ fn every_command_of_the_scripts_works() {
     let release = moved_sequence(&space);
     let home = space.path("home");
     fs::create_dir_all(&home).expect("a folder");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let mut checks = Command::new("sh");
     checks.arg(source("rules/templates/test/cli_test.sh")).arg(&release).arg("as-is");
     checks.env("HOME", &home).env("ERL_EPMD_PORT", port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");

@@ -38,7 +38,10 @@ fn a_program_is_built_without_elixir() {
     assert!(release.join("src/build/greetings.h").is_file());
     assert_eq!(snapshot(&release).len(), 8, "{:?}", snapshot(&release));
     project.build().assert_nothing_to_do();
-    assert!(!project.dir.join("build").exists() && !project.dir.join("bin").exists(), "steps write in a sandbox only");
+    assert!(
+        !project.dir.join("build").exists() && !project.dir.join("bin").exists(),
+        "steps write in a sandbox only"
+    );
 }
 
 #[test]
@@ -81,7 +84,11 @@ fn a_step_sees_its_inputs_and_nothing_else() {
     let seen = fs::read_to_string(project.release("own").join("seen.txt")).expect("what it saw");
     assert_eq!(seen, "./data/b.txt\n./data/one/a.txt\n");
     let hidden = project.clone();
-    hidden.edit("release.yaml", "find . -type f ! -name seen.txt | sort > seen.txt", "cat other.txt > seen.txt");
+    hidden.edit(
+        "release.yaml",
+        "find . -type f ! -name seen.txt | sort > seen.txt",
+        "cat other.txt > seen.txt",
+    );
     let told = hidden.refused(1);
     assert!(told.contains("step `look` failed") && told.contains("other.txt"), "{told}");
 }
@@ -105,18 +112,27 @@ fn modes_links_and_folders_arrive_where_they_belong() {
         ("opt/made/out/tool", format!("755 {}", relgraph_cache::Digest::of(b"run\n"))),
         ("opt/made/out/deep/er/data", format!("644 {}", relgraph_cache::Digest::of(b"read\n"))),
     ];
-    let expected: BTreeMap<String, String> = expected.into_iter().map(|(path, what)| (path.to_owned(), what)).collect();
+    let expected: BTreeMap<String, String> =
+        expected.into_iter().map(|(path, what)| (path.to_owned(), what)).collect();
     assert_eq!(snapshot(&built.release()), expected);
     let unpacked = space.path("unpacked");
     fs::create_dir(&unpacked).expect("a folder");
     said(Command::new("tar").arg("-xpzf").arg(built.package()).arg("-C").arg(&unpacked));
     assert_eq!(snapshot(&unpacked), expected);
-    let listed = said(Command::new("tar").args(["--full-time", "--numeric-owner", "-tvzf"]).arg(built.package()).env("TZ", "UTC"));
+    let listed = said(
+        Command::new("tar")
+            .args(["--full-time", "--numeric-owner", "-tvzf"])
+            .arg(built.package())
+            .env("TZ", "UTC"),
+    );
     let mut names = Vec::new();
     for line in listed.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[1], "0/0", "the owner of {line}");
-        assert!(words[3].starts_with("1970-01-01") || words[3].starts_with("1980-01-01"), "the time of {line}");
+        assert!(
+            words[3].starts_with("1970-01-01") || words[3].starts_with("1980-01-01"),
+            "the time of {line}"
+        );
         names.push(words[5].to_owned());
     }
     assert!(!names.is_empty() && names.is_sorted(), "{names:?}");
@@ -132,16 +148,24 @@ fn outputs_that_were_not_made_are_an_error() {
     let told = project.refused(1);
     assert!(told.contains("step `make`") && told.contains("`two.txt`"), "{told}");
     assert_eq!(snapshot(&good.release()), release, "the last good release is as it was");
-    project.edit("release.yaml", "echo one > one.txt", "echo one > one.txt; echo said before it failed; exit 3");
+    project.edit(
+        "release.yaml",
+        "echo one > one.txt",
+        "echo one > one.txt; echo said before it failed; exit 3",
+    );
     let told = project.refused(1);
-    assert!(told.contains("step `make` failed") && told.contains("said before it failed") && told.contains('3'), "{told}");
+    assert!(
+        told.contains("step `make` failed") && told.contains("said before it failed") && told.contains('3'),
+        "{told}"
+    );
     assert_eq!(snapshot(&good.release()), release, "the last good release is as it was");
 }
 
 #[test]
 fn a_glob_that_matches_nothing_is_an_error() {
     let space = TestSpace::cold();
-    let project = project(&space, "  make:\n    run: cat *.txt > all\n    inputs: [\"*.txt\"]\n    outputs: [all]\n");
+    let project =
+        project(&space, "  make:\n    run: cat *.txt > all\n    inputs: [\"*.txt\"]\n    outputs: [all]\n");
     let told = project.refused(1);
     assert!(told.contains("`*.txt`") && told.contains("make"), "{told}");
     project.write("a.txt", "a");
@@ -154,13 +178,17 @@ fn a_glob_that_matches_nothing_is_an_error() {
 #[test]
 fn variables_are_those_of_release_yaml() {
     let space = TestSpace::cold();
-    let project = project(&space, "  make:\n    run: env > vars.txt\n    outputs: [vars.txt]\n    env: {GIVEN: \"yes\"}\n");
+    let project = project(
+        &space,
+        "  make:\n    run: env > vars.txt\n    outputs: [vars.txt]\n    env: {GIVEN: \"yes\"}\n",
+    );
     let loud = project.clone().with("E2E_SECRET", "leaked");
     let first = loud.build();
     let vars = fs::read_to_string(first.release().join("vars.txt")).expect("vars");
     assert!(vars.contains("GIVEN=yes") && !vars.contains("leaked"), "{vars}");
     assert_eq!(project.build().executed(), 0);
-    let executable = fs::metadata(first.release().join("vars.txt")).expect("metadata").permissions().mode() & 0o111;
+    let executable =
+        fs::metadata(first.release().join("vars.txt")).expect("metadata").permissions().mode() & 0o111;
     assert_eq!(executable, 0);
 }
 

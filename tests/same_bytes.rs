@@ -29,18 +29,28 @@ fn two_cold_stores_paths_cores_and_time_zones_make_the_same_bytes() {
     let (one, other) = (TestSpace::cold(), TestSpace::cold());
     let first = with_package(one.cold_shop("a")).with("TZ", "UTC").build_with(&["-j1"]);
     assert_eq!(first.executed(), first.count("total"), "{}", first.json);
-    let there = with_package(other.cold_shop("somewhere/a good deal/longer")).with("TZ", "America/St_Johns").with("LANG", "C");
+    let there = with_package(other.cold_shop("somewhere/a good deal/longer"))
+        .with("TZ", "America/St_Johns")
+        .with("LANG", "C");
     let second = there.build_with(&["-j2"]);
     assert_eq!(second.executed(), second.count("total"), "{}", second.json);
     assert_same_release(&first, &second);
 
     // With a cache, after a detour: as without one.
-    there.edit("vendor/money/lib/money.ex", "cents: left.cents + right.cents", "cents: right.cents + left.cents");
+    there.edit(
+        "vendor/money/lib/money.ex",
+        "cents: left.cents + right.cents",
+        "cents: right.cents + left.cents",
+    );
     let detour = there.build();
     assert_ne!(detour.digest(), first.digest());
     assert!(detour.count("fresh") > 0, "{}", detour.json);
     let fresh_start = with_package(one.cold_shop("b"));
-    fresh_start.edit("vendor/money/lib/money.ex", "cents: left.cents + right.cents", "cents: right.cents + left.cents");
+    fresh_start.edit(
+        "vendor/money/lib/money.ex",
+        "cents: left.cents + right.cents",
+        "cents: right.cents + left.cents",
+    );
     let without = Project { store: one.path("second-store"), ..fresh_start }.build();
     assert_eq!(without.executed(), without.count("total"), "{}", without.json);
     assert_same_release(&detour, &without);
@@ -86,7 +96,9 @@ fn nothing_stays_of_what_is_no_longer_asked_for() {
     let project = space.shop("checkout");
     let plain = project.build();
     let (release, before) = (plain.release(), snapshot(&plain.release()));
-    let scripts = |release: &Path| names(release).into_iter().filter(|name| name.starts_with("bin/shop")).collect::<Vec<_>>();
+    let scripts = |release: &Path| {
+        names(release).into_iter().filter(|name| name.starts_with("bin/shop")).collect::<Vec<_>>()
+    };
     assert_eq!(scripts(&release), ["bin/shop"]);
 
     let asked = project.read("release.yaml");
@@ -117,7 +129,10 @@ fn nothing_stays_of_what_is_no_longer_asked_for() {
     project.build();
     let modules = names(&release);
     assert!(modules.contains(&"lib/shop-1.2.0/ebin/Elixir.Shop.Provider.beam".to_owned()));
-    assert!(!modules.contains(&"lib/shop-1.2.0/ebin/Elixir.Shop.ConfigProvider.beam".to_owned()), "the old module is gone");
+    assert!(
+        !modules.contains(&"lib/shop-1.2.0/ebin/Elixir.Shop.ConfigProvider.beam".to_owned()),
+        "the old module is gone"
+    );
     project.edit("mix.exs", "version: \"1.2.0\"", "version: \"1.3.0\"");
     project.build();
     let old: Vec<String> = names(&release).into_iter().filter(|name| name.contains("1.2.0")).collect();
@@ -135,5 +150,8 @@ fn the_package_is_of_the_release_beside_it() {
     assert_eq!(first.package(), second.package(), "the version is the same");
     let new = fs::read(second.package()).expect("the package");
     assert!(old != new, "the package is of the release beside it");
-    assert_eq!(relgraph_cache::Digest::of(&new).to_string(), second.json["packages"][0]["digest"].as_str().expect("a digest"));
+    assert_eq!(
+        relgraph_cache::Digest::of(&new).to_string(),
+        second.json["packages"][0]["digest"].as_str().expect("a digest")
+    );
 }

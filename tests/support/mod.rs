@@ -1,6 +1,7 @@
 //! Owns what the end-to-end tests share: folders of their own, a store, copies of projects, and ways to run the command.
 #![allow(dead_code)]
 
+pub mod edited;
 pub mod files;
 pub mod node;
 pub mod project;
@@ -18,8 +19,10 @@ use project::Project;
 pub const RELGRAPH: &str = env!("CARGO_BIN_EXE_relgraph");
 
 /// Programs of Erlang and Elixir: what a machine that only runs releases does not have.
-const TOOLCHAIN: [&str; 12] =
-    ["ct_run", "dialyzer", "elixir", "elixirc", "epmd", "erl", "erlc", "escript", "iex", "mix", "rebar3", "typer"];
+const TOOLCHAIN: [&str; 12] = [
+    "ct_run", "dialyzer", "elixir", "elixirc", "epmd", "erl", "erlc", "escript", "iex", "mix", "rebar3",
+    "typer",
+];
 
 /// A folder for one test, and a store.
 pub struct TestSpace {

@@ -26,7 +26,13 @@ pub struct Project {
 
 impl Project {
     pub fn new(dir: PathBuf, store: &Path) -> Self {
-        Project { dir, store: store.to_owned(), env: Vec::new(), wrapper: Vec::new(), relgraph: RELGRAPH.into() }
+        Project {
+            dir,
+            store: store.to_owned(),
+            env: Vec::new(),
+            wrapper: Vec::new(),
+            relgraph: RELGRAPH.into(),
+        }
     }
 
     /// With one more variable.
@@ -167,7 +173,10 @@ impl Built {
     /// Where the first package lies.
     #[track_caller]
     pub fn package(&self) -> PathBuf {
-        self.json["packages"][0]["path"].as_str().unwrap_or_else(|| panic!("no package: {}", self.json)).into()
+        self.json["packages"][0]["path"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no package: {}", self.json))
+            .into()
     }
 
     #[track_caller]
