@@ -37,8 +37,15 @@ impl Common {
         parts.digest("driver", &driver(cx)?);
         parts.text("env MIX_ENV", &self.environment);
         parts.text("env MIX_TARGET", &self.target);
-        for (name, value) in self.set(cx) {
+        for (name, value) in &self.env {
             parts.text(format!("env {name}"), value);
+        }
+        // What comes from the user may be a secret: the key knows it by its digest alone.
+        for name in self.pass_env.iter().filter(|name| !self.env.contains_key(*name)) {
+            match cx.env.get(name) {
+                Some(value) => parts.digest(format!("env {name}"), &Digest::of(value.as_bytes())),
+                None => parts.text(format!("env {name}"), "not set"),
+            };
         }
         Ok(parts)
     }
