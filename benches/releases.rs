@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use support::{RELGRAPH, empty, pairs, peak_mb, report, run};
 
 fn main() {
-    if let (Ok(project), Ok(store)) = (std::env::var("RELGRAPH_BENCH_PEAK"), std::env::var("RELGRAPH_BENCH_STORE")) {
+    if let (Ok(project), Ok(store)) =
+        (std::env::var("RELGRAPH_BENCH_PEAK"), std::env::var("RELGRAPH_BENCH_STORE"))
+    {
         run(&mut relgraph(Path::new(&project), Path::new(&store)));
         println!("{}", peak_mb());
         return;
@@ -23,16 +25,18 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
-    // Memory is that of the largest child so far, so what measures it comes first.
-    let benches: [(&str, fn(&Path)); 4] = [("graph", graph), ("noop", noop), ("cold", cold), ("warm", warm)];
-    for (name, bench) in benches {
+    let measure = |name: &str, bench: fn(&Path)| {
         if is_wanted(name) {
             let dir = all.join(name);
             empty(&dir);
             bench(&dir);
             empty(&dir);
         }
-    }
+    };
+    measure("graph", graph);
+    measure("noop", noop);
+    measure("cold", cold);
+    measure("warm", warm);
 }
 
 fn source(path: &str) -> PathBuf {
@@ -86,7 +90,8 @@ fn graph(dir: &Path) {
         }
         let out = format!("out/{:03}/{step}", step / 100);
         let [a, b] = &inputs;
-        let _ = writeln!(yaml, "  s{step}: {{run: cat {a} {b} > {out}, inputs: [{a}, {b}], outputs: [{out}]}}");
+        let _ =
+            writeln!(yaml, "  s{step}: {{run: cat {a} {b} > {out}, inputs: [{a}, {b}], outputs: [{out}]}}");
         let _ = writeln!(ninja, "build {out}: join {a} {b}");
     }
     fs::write(project.join("release.yaml"), yaml).expect("a file");
@@ -172,5 +177,11 @@ fn warm(dir: &Path) {
         took
     };
     let (ours, theirs) = pairs(15, ours, theirs);
-    report("everything known, a new checkout of examples/sequence", &ours, "cp -r of the release", &theirs, 2.5);
+    report(
+        "everything known, a new checkout of examples/sequence",
+        &ours,
+        "cp -r of the release",
+        &theirs,
+        2.5,
+    );
 }

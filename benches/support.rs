@@ -40,7 +40,10 @@ pub fn report(what: &str, ours: &[Duration], name: &str, theirs: &[Duration], ta
     println!("{what}");
     println!("  relgraph {}", spread(ours));
     println!("  {name} {}", spread(theirs));
-    println!("  ratio {ratio:.3}, target at most {target:.3}: {}", if ratio <= target { "met" } else { "missed" });
+    println!(
+        "  ratio {ratio:.3}, target at most {target:.3}: {}",
+        if ratio <= target { "met" } else { "missed" }
+    );
 }
 
 fn middle(times: &[Duration]) -> f64 {
@@ -51,7 +54,12 @@ fn middle(times: &[Duration]) -> f64 {
 
 fn spread(times: &[Duration]) -> String {
     let ms = |time: Option<&Duration>| time.map_or(0.0, |t| t.as_secs_f64() * 1e3);
-    format!("{:.1} ms (least {:.1}, most {:.1})", middle(times), ms(times.iter().min()), ms(times.iter().max()))
+    format!(
+        "{:.1} ms (least {:.1}, most {:.1})",
+        middle(times),
+        ms(times.iter().min()),
+        ms(times.iter().max())
+    )
 }
 
 /// A folder with nothing in it.

@@ -81,8 +81,10 @@ fn assert_same(project: &Project, mix: &Mix, name: &str, version: &str) {
         let unsteady: BTreeSet<String> = differences(&theirs, &again).into_iter().collect();
         differ.retain(|path| !unsteady.contains(path));
     }
-    let shown: Vec<String> =
-        differ.iter().map(|path| format!("{path}: {:?}, Mix: {:?}", ours.get(path), theirs.get(path))).collect();
+    let shown: Vec<String> = differ
+        .iter()
+        .map(|path| format!("{path}: {:?}, Mix: {:?}", ours.get(path), theirs.get(path)))
+        .collect();
     assert!(differ.is_empty(), "{}", shown.join("\n"));
     // Had the two snapshots nothing in common, there would be nothing to differ in.
     assert!(ours.keys().filter(|path| path.ends_with(".beam")).count() > 300);
@@ -131,6 +133,7 @@ fn a_difference_would_be_seen() {
     let project = space.sequence("ours");
     project.build();
     let before = snapshot(&project.release("sequence"));
-    std::fs::write(project.release("sequence").join("releases/0.1.0/vm.args"), "+Q 4096\n").expect("it is a file");
+    std::fs::write(project.release("sequence").join("releases/0.1.0/vm.args"), "+Q 4096\n")
+        .expect("it is a file");
     assert_eq!(differences(&before, &snapshot(&project.release("sequence"))), ["releases/0.1.0/vm.args"]);
 }

@@ -14,7 +14,17 @@ use crate::vm::{Facts, is_visible};
 
 /// Variables that the programs which build native code read without asking anyone.
 const NATIVE: [&str; 12] = [
-    "CC", "CFLAGS", "CPPFLAGS", "CXX", "CXXFLAGS", "LDFLAGS", "LDLIBS", "MAKEFLAGS", "AR", "LD", "PKG_CONFIG_PATH",
+    "CC",
+    "CFLAGS",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "LDLIBS",
+    "MAKEFLAGS",
+    "AR",
+    "LD",
+    "PKG_CONFIG_PATH",
     "CROSSCOMPILE",
 ];
 

@@ -84,7 +84,8 @@ impl Lowering {
         } else if file.steps.is_empty() {
             let message = format!("there is no mix.exs in {}", root.display());
             let hint = "name the project's folder (`project: PATH`), or give the release steps of its own (`steps:`)";
-            let complaint = Diagnostic::error(message).in_file(file.file()).at(file.span("project")).hint(hint);
+            let complaint =
+                Diagnostic::error(message).in_file(file.file()).at(file.span("project")).hint(hint);
             return Err(Box::new(complaint));
         } else {
             None
@@ -107,7 +108,11 @@ impl Lowering {
     /// The project with folders beside it.
     pub fn whole(&self, beside: &BTreeSet<String>) -> Whole {
         let climbs = beside.iter().map(|path| crate::project::climbs(path)).max().unwrap_or(0);
-        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout: Layout::new(&self.root, climbs) }
+        Whole {
+            sources: Arc::clone(&self.sources),
+            beside: beside.clone(),
+            layout: Layout::new(&self.root, climbs),
+        }
     }
 
     /// The step that asks Mix.
@@ -119,7 +124,12 @@ impl Lowering {
                 Value::pair(Value::atom("compress"), Value::Bool(compress)),
             ]),
         });
-        Describe { common: common.clone(), whole: self.whole(beside), release: self.file.release.clone(), strip }
+        Describe {
+            common: common.clone(),
+            whole: self.whole(beside),
+            release: self.file.release.clone(),
+            strip,
+        }
     }
 
     /// The graph that only asks Mix what the project is.
@@ -137,14 +147,24 @@ impl Lowering {
     /// The whole graph of a release that has no Mix project: the user's own steps.
     pub fn custom_release(&self) -> Result<Lowered, Vec<Diagnostic>> {
         let Some(version) = self.file.version.clone() else {
-            return Err(vec![Diagnostic::error("the release has no version")
-                .in_file(self.file.file())
-                .at(self.file.span("release"))
-                .hint("add `version: \"0.1.0\"`: without a mix.exs nothing else tells it")]);
+            return Err(vec![
+                Diagnostic::error("the release has no version")
+                    .in_file(self.file.file())
+                    .at(self.file.span("release"))
+                    .hint("add `version: \"0.1.0\"`: without a mix.exs nothing else tells it"),
+            ]);
         };
         let mut steps = Steps::default();
         let layers = self.add_custom(&mut steps, None)?;
-        self.finish(steps, None, layers, self.file.package.clone().unwrap_or_default(), Some(version), None, vec![])
+        self.finish(
+            steps,
+            None,
+            layers,
+            self.file.package.clone().unwrap_or_default(),
+            Some(version),
+            None,
+            vec![],
+        )
     }
 
     /// The whole graph of a Mix release.
@@ -158,7 +178,8 @@ impl Lowering {
         let mut steps = Steps::default();
         self.add_describe(&mut steps, common, beside);
         let whole = self.whole(beside);
-        let declared = description.release.clone().ok_or_else(|| vec![Diagnostic::error("Mix described no release")])?;
+        let declared =
+            description.release.clone().ok_or_else(|| vec![Diagnostic::error("Mix described no release")])?;
         let path = description.project.config_path.clone();
         let config = Config { common: common.clone(), whole: whole.clone(), path };
         steps.add(CONFIG, [DRIVER], config::RULE, config);
@@ -166,10 +187,8 @@ impl Lowering {
         let applications = self.all_applications(&description);
         self.add_compiles(&mut steps, common, &description, &applications, &whole.layout)?;
         let recipe = declared.strip.clone();
-        let seen: Vec<Seen> = applications
-            .iter()
-            .map(|a| Seen { app: a.app.clone(), build: a.build.clone() })
-            .collect();
+        let seen: Vec<Seen> =
+            applications.iter().map(|a| Seen { app: a.app.clone(), build: a.build.clone() }).collect();
         self.add_strips(&mut steps, &seen, recipe.as_ref(), &description.copied);
 
         let hot = self.file.upgrades == Some(Upgrades::Hot);
@@ -201,7 +220,12 @@ impl Lowering {
             applications: seen.clone(),
             release: self.file.release.clone(),
             version: self.file.version.clone(),
-            modes: self.file.applications.iter().map(|(app, mode)| (app.clone(), word(*mode).to_owned())).collect(),
+            modes: self
+                .file
+                .applications
+                .iter()
+                .map(|(app, mode)| (app.clone(), word(*mode).to_owned()))
+                .collect(),
             runtime: runtime.clone(),
             executables_for: executables_for.clone(),
             hot,
@@ -294,7 +318,12 @@ impl Lowering {
                 lockfile: description.project.lockfile.clone(),
                 build_path: description.project.build_path.clone(),
             };
-            steps.add(&compile::step(&application.app), names(&[DRIVER, CONFIG], &needs), compile::RULE, action);
+            steps.add(
+                &compile::step(&application.app),
+                names(&[DRIVER, CONFIG], &needs),
+                compile::RULE,
+                action,
+            );
         }
         Ok(())
     }
@@ -324,7 +353,8 @@ impl Lowering {
         for (folder, key) in folders {
             let real = self.root.join(&folder);
             if !real.is_dir() {
-                let complaint = Diagnostic::error(format!("there is no folder `{folder}` to lay over the release"));
+                let complaint =
+                    Diagnostic::error(format!("there is no folder `{folder}` to lay over the release"));
                 return Err(vec![match key {
                     Some(key) => complaint.in_file(self.file.file()).at(self.file.span(&key)),
                     None => complaint.note("mix.exs names it in `overlays:`"),
@@ -404,9 +434,10 @@ impl Lowering {
             vec![match &error {
                 GraphError::UnknownStep { name, needed_by, nearest } => {
                     let place = self.need(needed_by, name);
-                    let complaint = Diagnostic::error(format!("step `{needed_by}` needs `{name}`, which does not exist"))
-                        .in_file(file.file())
-                        .at(place);
+                    let complaint =
+                        Diagnostic::error(format!("step `{needed_by}` needs `{name}`, which does not exist"))
+                            .in_file(file.file())
+                            .at(place);
                     match nearest {
                         Some(nearest) => complaint.hint(format!("did you mean `{nearest}`?")),
                         None => complaint.hint("`relgraph plan` lists the steps of this release"),
@@ -492,7 +523,8 @@ impl Lowering {
                     .at(file.key_span(&format!("applications.{app}")));
                 errors.push(match nearest(app, known.iter().map(String::as_str)) {
                     Some(name) => complaint.hint(format!("did you mean `{name}`?")),
-                    None => complaint.hint("it is neither a dependency of the project nor part of Erlang or Elixir"),
+                    None => complaint
+                        .hint("it is neither a dependency of the project nor part of Erlang or Elixir"),
                 });
             }
         }

@@ -47,8 +47,11 @@ impl Namespace {
     }
 
     fn in_tree(&self, probe: &Probe, tree: &Digest, path: &str) -> Result<Answer, StepError> {
-        let node =
-            if path.is_empty() { Some(Node::Directory { digest: *tree }) } else { self.store.lookup(tree, path)? };
+        let node = if path.is_empty() {
+            Some(Node::Directory { digest: *tree })
+        } else {
+            self.store.lookup(tree, path)?
+        };
         Ok(match (probe, node) {
             (_, None) => Answer::Absent,
             (Probe::Kind(_) | Probe::Listing(_), Some(Node::File { .. })) => Answer::Exists(FileKind::File),
@@ -71,7 +74,8 @@ impl Namespace {
 
 impl Available for Namespace {
     fn answer(&self, probe: &Probe) -> Result<Answer, StepError> {
-        let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe else {
+        let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe
+        else {
             return Ok(Answer::Absent);
         };
         match self.find(path) {

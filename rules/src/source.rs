@@ -38,7 +38,11 @@ pub const LEFT_OUT: [&str; 7] = [".git", ".hg", ".svn", "_build", "node_modules"
 
 impl Snapshot {
     /// Looks at `root`, leaving out the names of [`LEFT_OUT`] and the paths that `skip` refuses.
-    pub fn take(root: &Path, skip: &(dyn Fn(&str) -> bool + Sync), cache: &StatCache) -> Result<Snapshot, StepError> {
+    pub fn take(
+        root: &Path,
+        skip: &(dyn Fn(&str) -> bool + Sync),
+        cache: &StatCache,
+    ) -> Result<Snapshot, StepError> {
         let mut names = Vec::new();
         walk(root, "", skip, &mut names)?;
         let looked: Result<Vec<_>, StepError> = names
@@ -138,7 +142,9 @@ impl Snapshot {
             (Probe::Kind(_), _) => Answer::Exists(FileKind::Directory),
             (Probe::Listing(_), Entry::Directory) => Answer::Listing(self.listing(name)),
             (Probe::Tree(_), Entry::Directory) => Answer::Tree(self.digest_below(name)),
-            (_, Entry::File { digest, executable }) => Answer::File { digest: *digest, executable: *executable },
+            (_, Entry::File { digest, executable }) => {
+                Answer::File { digest: *digest, executable: *executable }
+            }
             (_, _) => Answer::Directory,
         }
     }
@@ -308,7 +314,8 @@ mod tests {
         std::os::unix::fs::symlink("a/b", root.join("link")).expect("a link");
         std::os::unix::fs::symlink("../../outside", root.join("out")).expect("a link");
         std::os::unix::fs::symlink("loop", root.join("loop")).expect("a link");
-        let snapshot = Snapshot::take(root, &|_| false, &StatCache::load(Path::new("/nonexistent"))).expect("a snapshot");
+        let snapshot = Snapshot::take(root, &|_| false, &StatCache::load(Path::new("/nonexistent")))
+            .expect("a snapshot");
         let content = |path: &str| snapshot.answer(&Probe::Content(path.into()), path);
         assert_eq!(content("link/file"), content("a/b/file"));
         assert_eq!(content("a/b/file"), Answer::File { digest: Digest::of(b"x"), executable: false });
@@ -323,7 +330,9 @@ mod tests {
         let root = dir.path();
         fs::create_dir_all(root.join("a")).expect("a folder");
         fs::write(root.join("a/one"), "1").expect("a file");
-        let look = || Snapshot::take(root, &|_| false, &StatCache::load(Path::new("/nonexistent"))).expect("a snapshot");
+        let look = || {
+            Snapshot::take(root, &|_| false, &StatCache::load(Path::new("/nonexistent"))).expect("a snapshot")
+        };
         let (listing, tree) = (Probe::Listing("a".into()), Probe::Tree("a".into()));
         let before = look();
         fs::write(root.join("a/one"), "2").expect("a file");

@@ -134,11 +134,9 @@ impl Elixir {
             return Ok(found);
         }
         let lib = ask(&elixir, &["-e", "IO.write(:code.lib_dir(:elixir))"])?;
-        Path::new(lib.trim())
-            .parent()
-            .and_then(Path::parent)
-            .and_then(Elixir::at)
-            .ok_or_else(|| Box::new(Diagnostic::error(format!("cannot tell where {} is installed", elixir.display()))))
+        Path::new(lib.trim()).parent().and_then(Path::parent).and_then(Elixir::at).ok_or_else(|| {
+            Box::new(Diagnostic::error(format!("cannot tell where {} is installed", elixir.display())))
+        })
     }
 
     fn at(root: &Path) -> Option<Elixir> {
@@ -179,7 +177,9 @@ fn ask(program: &Path, args: &[&str]) -> Result<String, Box<Diagnostic>> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Box::new(Diagnostic::error(format!("{} does not work: {}", program.display(), output.status)).note(said)))
+    Err(Box::new(
+        Diagnostic::error(format!("{} does not work: {}", program.display(), output.status)).note(said),
+    ))
 }
 
 fn list(dir: &Path) -> Vec<String> {

@@ -145,7 +145,12 @@ impl<'a> Vm<'a> {
     }
 
     /// Carries out a request of the driver.
-    pub fn request(&mut self, op: &str, layout: &Layout, pairs: Vec<(&str, Value)>) -> Result<Said, StepError> {
+    pub fn request(
+        &mut self,
+        op: &str,
+        layout: &Layout,
+        pairs: Vec<(&str, Value)>,
+    ) -> Result<Said, StepError> {
         self.mount_tree(&driver(self.cx)?, "driver")?;
         let mut all = vec![
             ("op", Value::atom(op)),
@@ -199,9 +204,13 @@ impl<'a> Vm<'a> {
         argv.push("-elixir_root".into());
         argv.push(self.inside("elixir/lib"));
         argv.push("-pa".into());
-        argv.extend(toolchain.elixir.libraries.iter().map(|name| self.inside(&format!("elixir/lib/{name}/ebin"))));
+        argv.extend(
+            toolchain.elixir.libraries.iter().map(|name| self.inside(&format!("elixir/lib/{name}/ebin"))),
+        );
         argv.extend(flags.iter().map(|&flag| flag.to_owned()));
-        argv.extend(["-s", "elixir", "start_cli", "-elixir", "ansi_enabled", "false", "-extra"].map(str::to_owned));
+        argv.extend(
+            ["-s", "elixir", "start_cli", "-elixir", "ansi_enabled", "false", "-extra"].map(str::to_owned),
+        );
         argv.extend(args.iter().map(|&arg| arg.to_owned()));
         let env = self.environment(&bin);
         let spec = SandboxSpec {
@@ -221,7 +230,8 @@ impl<'a> Vm<'a> {
         env.extend(self.common.set(self.cx));
         env.extend(self.env.clone());
         let home = self.inside("home");
-        let path = format!("{}:{}:/usr/local/bin:/usr/bin:/bin", self.inside("otp/bin"), self.inside("elixir/bin"));
+        let path =
+            format!("{}:{}:/usr/local/bin:/usr/bin:/bin", self.inside("otp/bin"), self.inside("elixir/bin"));
         let fixed = [
             ("ROOTDIR", self.inside("otp")),
             ("BINDIR", bin.to_owned()),
@@ -247,16 +257,72 @@ impl<'a> Vm<'a> {
 
 /// Variables that differ between people, machines and terminals and mean nothing to a build, or that relgraph sets.
 const HIDDEN: [&str; 51] = [
-    "_", "BINDIR", "COLORTERM", "COLUMNS", "DISPLAY", "EDITOR", "EMU", "HISTFILE", "HISTSIZE", "HOME",
-    "HOSTNAME", "INVOCATION_ID", "JOURNAL_STREAM", "LANG", "LANGUAGE", "LESS", "LINES", "LOGNAME", "LS_COLORS",
-    "MAIL", "MANPATH", "MIX_ARCHIVES", "MIX_BUILD_PATH", "MIX_BUILD_ROOT", "MIX_DEBUG", "MIX_DEPS_PATH", "MIX_ENV",
-    "MIX_EXS", "MIX_HOME", "MIX_PATH", "MIX_QUIET", "MIX_REBAR3", "MIX_TARGET", "MIX_XDG", "OLDPWD", "PAGER",
-    "PATH", "PROGNAME", "PS1", "PWD", "ROOTDIR", "SHELL", "SHLVL", "TEMP", "TERM", "TMP", "TMPDIR", "TZ", "USER",
-    "VISUAL", "WAYLAND_DISPLAY",
+    "_",
+    "BINDIR",
+    "COLORTERM",
+    "COLUMNS",
+    "DISPLAY",
+    "EDITOR",
+    "EMU",
+    "HISTFILE",
+    "HISTSIZE",
+    "HOME",
+    "HOSTNAME",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LANG",
+    "LANGUAGE",
+    "LESS",
+    "LINES",
+    "LOGNAME",
+    "LS_COLORS",
+    "MAIL",
+    "MANPATH",
+    "MIX_ARCHIVES",
+    "MIX_BUILD_PATH",
+    "MIX_BUILD_ROOT",
+    "MIX_DEBUG",
+    "MIX_DEPS_PATH",
+    "MIX_ENV",
+    "MIX_EXS",
+    "MIX_HOME",
+    "MIX_PATH",
+    "MIX_QUIET",
+    "MIX_REBAR3",
+    "MIX_TARGET",
+    "MIX_XDG",
+    "OLDPWD",
+    "PAGER",
+    "PATH",
+    "PROGNAME",
+    "PS1",
+    "PWD",
+    "ROOTDIR",
+    "SHELL",
+    "SHLVL",
+    "TEMP",
+    "TERM",
+    "TMP",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VISUAL",
+    "WAYLAND_DISPLAY",
 ];
 
 const HIDDEN_PREFIXES: [&str; 12] = [
-    "ASDF_", "CARGO", "DBUS_", "ELIXIR_ERL_", "ERL_", "HEX_", "LC_", "RELGRAPH_", "RUST", "SSH_", "SUDO_", "XDG_",
+    "ASDF_",
+    "CARGO",
+    "DBUS_",
+    "ELIXIR_ERL_",
+    "ERL_",
+    "HEX_",
+    "LC_",
+    "RELGRAPH_",
+    "RUST",
+    "SSH_",
+    "SUDO_",
+    "XDG_",
 ];
 
 /// Whether a step is shown the user's own value of a variable.

@@ -64,7 +64,12 @@ impl Watched {
         self.env.insert(name.to_owned(), env.get(name).map(|value| Digest::of(value.as_bytes())));
     }
 
-    fn probe(&mut self, whole: &Whole, probe: &Probe, env: &BTreeMap<String, String>) -> Result<(), StepError> {
+    fn probe(
+        &mut self,
+        whole: &Whole,
+        probe: &Probe,
+        env: &BTreeMap<String, String>,
+    ) -> Result<(), StepError> {
         let path = match probe {
             Probe::Env(name) => {
                 self.variable(name, env);
@@ -79,7 +84,9 @@ impl Watched {
         let mut owner: Option<(&str, String)> = None;
         for folder in folders {
             let at = whole.layout.at(folder);
-            if Path::new(path).starts_with(&at) && owner.as_ref().is_none_or(|(_, other)| other.len() < at.len()) {
+            if Path::new(path).starts_with(&at)
+                && owner.as_ref().is_none_or(|(_, other)| other.len() < at.len())
+            {
                 owner = Some((folder, at));
             }
         }
@@ -116,7 +123,8 @@ impl Watched {
                     continue;
                 }
                 let fixed = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
-                let folder = if literal { pattern } else { fixed.rsplit_once('/').map_or("", |(folder, _)| folder) };
+                let folder =
+                    if literal { pattern } else { fixed.rsplit_once('/').map_or("", |(folder, _)| folder) };
                 self.tree(&files, folder.trim_end_matches('/'));
             }
         }

@@ -66,7 +66,9 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let mut session = Session::open(context, &args.release, &paths)?;
     session.engine.force = args.force.iter().cloned().collect();
     session.stop_on_signals();
-    let progress = Progress::new(context);
+    let times =
+        session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
+    let progress = Progress::new(context, times, session.engine.jobs);
     let outcome = steps(&session, &progress);
     progress.finish();
     let report = session.engine.report();

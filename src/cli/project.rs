@@ -57,7 +57,7 @@ impl Project {
         let paths = Paths::new(args, &context.cache_dir()?)?;
         let session = Session::open(context, args, &paths)?;
         session.stop_on_signals();
-        let progress = Progress::new(context);
+        let progress = Progress::new(context, Default::default(), 1);
         let ready = build::lower(&session.engine, &session.lowering, &progress);
         progress.finish();
         // It only saves work.

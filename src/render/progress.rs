@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use relgraph_engine::{Observer, Outcome, Reason};
@@ -28,13 +28,23 @@ struct State {
     planned: u64,
     done: u64,
     total: Option<ProgressBar>,
-    running: BTreeMap<String, (ProgressBar, Instant)>,
-    expected_ms: u64,
+    running: BTreeMap<String, ProgressBar>,
+    /// What the steps that are not over took in the last build, in milliseconds.
+    left: BTreeMap<String, u64>,
+    jobs: u64,
+}
+
+impl State {
+    /// From the last build's times: what a step takes whose result is known counts until it is found.
+    fn estimate(&self) -> String {
+        let seconds = self.left.values().sum::<u64>() / self.jobs.max(1) / 1000;
+        if seconds == 0 { String::new() } else { format!("about {seconds} s left") }
+    }
 }
 
 impl Progress {
-    /// For a command.
-    pub fn new(context: &Context) -> Progress {
+    /// For a build of steps that took so many milliseconds the last time, `jobs` at once.
+    pub fn new(context: &Context, times: BTreeMap<String, u64>, jobs: usize) -> Progress {
         let view = if context.global.quiet || context.json() {
             View::Nothing
         } else if std::io::stderr().is_terminal() {
@@ -42,7 +52,8 @@ impl Progress {
         } else {
             View::Lines
         };
-        Progress { view, state: Mutex::default() }
+        let state = State { left: times, jobs: jobs as u64, ..State::default() };
+        Progress { view, state: Mutex::new(state) }
     }
 
     /// Clears the live view.
@@ -87,7 +98,6 @@ impl Observer for Progress {
 
     fn started(&self, step: &str, expected_ms: Option<u64>) {
         let mut state = self.state();
-        state.expected_ms += expected_ms.unwrap_or(0);
         if let View::Live(live) = &self.view {
             let bar = live.add(ProgressBar::new_spinner());
             let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed}");
@@ -95,18 +105,20 @@ impl Observer for Progress {
             let estimate = expected_ms.filter(|ms| *ms >= 1000).map(|ms| format!(" (~{} s)", ms / 1000));
             bar.set_message(format!("{step}{}", estimate.unwrap_or_default()));
             bar.enable_steady_tick(Duration::from_millis(100));
-            state.running.insert(step.to_owned(), (bar, Instant::now()));
+            state.running.insert(step.to_owned(), bar);
         }
     }
 
     fn finished(&self, step: &str, outcome: Outcome, reason: Option<&Reason>, duration: Duration) {
         let mut state = self.state();
         state.done += 1;
-        if let Some((bar, _)) = state.running.remove(step) {
+        state.left.remove(step);
+        if let Some(bar) = state.running.remove(step) {
             bar.finish_and_clear();
         }
         if let Some(total) = &state.total {
             total.set_position(state.done);
+            total.set_message(state.estimate());
         }
         drop(state);
         if matches!(outcome, Outcome::Ran | Outcome::Dup | Outcome::Failed) {

@@ -25,7 +25,11 @@ pub fn contents(side: &Side<'_>) -> Result<Contents, CompareError> {
     let opened = Opened::open(side)?;
     let runtime = opened.files.iter().filter(|(path, _)| path.starts_with("erts-VSN/"));
     Ok(Contents {
-        applications: opened.applications.iter().map(|(name, found)| found_application(name, found)).collect(),
+        applications: opened
+            .applications
+            .iter()
+            .map(|(name, found)| found_application(name, found))
+            .collect(),
         files: opened.files.len(),
         size: opened.files.values().map(|file| file.kind.size()).sum(),
         erts_size: runtime.map(|(_, file)| file.kind.size()).sum(),

@@ -105,7 +105,12 @@ impl Assemble {
         Ok(trees)
     }
 
-    fn mix_files(&self, cx: &StepContext<'_>, mix: &MixParts, tree: &mut TreeBuilder) -> Result<(), StepError> {
+    fn mix_files(
+        &self,
+        cx: &StepContext<'_>,
+        mix: &MixParts,
+        tree: &mut TreeBuilder,
+    ) -> Result<(), StepError> {
         let boot = cx.need(boot::STEP)?;
         let facts = Boot::read(cx.store, boot)?;
         let specs = boot.output("specs")?;
@@ -140,7 +145,8 @@ impl Assemble {
 }
 
 fn manifest(mix: &MixParts, facts: &BootFacts) -> Result<Vec<u8>, StepError> {
-    let listed = |a: &'_ crate::project::ReleasedApplication| (a.name.clone(), a.version.clone(), a.mode.clone());
+    let listed =
+        |a: &'_ crate::project::ReleasedApplication| (a.name.clone(), a.version.clone(), a.mode.clone());
     let applications: Vec<_> = facts.applications.iter().map(listed).collect();
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,

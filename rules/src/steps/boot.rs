@@ -137,7 +137,12 @@ impl Action for Boot {
 }
 
 impl Boot {
-    fn pairs(&self, vm: &mut Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
+    fn pairs(
+        &self,
+        vm: &mut Vm<'_>,
+        code_paths: Vec<Value>,
+        config: Vec<Value>,
+    ) -> Vec<(&'static str, Value)> {
         let include_erts = match &self.runtime {
             Runtime::None => Value::Bool(false),
             Runtime::Own => Value::Bool(true),

@@ -121,7 +121,9 @@ impl Action for Compile {
         let app = &self.application;
         if self.manager() == "rebar3" && self.common.toolchain.rebar3.is_none() {
             return Err(StepError::input(format!("`{}` is built by rebar3, which is not in PATH", app.app))
-                .with_hint("install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH"));
+                .with_hint(
+                    "install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH",
+                ));
         }
         let mut vm = Vm::new(cx, &self.common)?;
         let at = self.layout.at(&app.dest);
@@ -145,7 +147,11 @@ impl Action for Compile {
         let scope = Scope {
             namespace: &namespace,
             own: vec![at.clone()],
-            dependencies: self.sees.iter().map(|seen| (seen.app.clone(), self.layout.at(&seen.build))).collect(),
+            dependencies: self
+                .sees
+                .iter()
+                .map(|seen| (seen.app.clone(), self.layout.at(&seen.build)))
+                .collect(),
             ignored: vec![build.clone(), format!("{at}/_build")],
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
@@ -159,7 +165,8 @@ impl Compile {
     fn pairs(&self, vm: &Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
         let app = &self.application;
         let inside = |path: &str| Value::text(vm.inside(&self.layout.at(path)));
-        let system_env = app.system_env.iter().map(|(n, v)| Value::pair(Value::text(n), Value::text(v))).collect();
+        let system_env =
+            app.system_env.iter().map(|(n, v)| Value::pair(Value::text(n), Value::text(v))).collect();
         let mut pairs = vec![
             ("cwd", inside(&app.dest)),
             ("app", Value::atom(&app.app)),

@@ -50,9 +50,11 @@ impl Custom {
                     .compile_matcher();
                 let fixed = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
                 let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-                found.extend(self.files.inside(folder).filter(|(path, entry)| {
-                    **entry != Entry::Directory && glob.is_match(path)
-                }));
+                found.extend(
+                    self.files
+                        .inside(folder)
+                        .filter(|(path, entry)| **entry != Entry::Directory && glob.is_match(path)),
+                );
             }
             if found.len() == before {
                 return Err(StepError::input(format!("no file matches the input `{pattern}`"))
@@ -86,16 +88,19 @@ impl Action for Custom {
         }
         for (path, entry) in self.inputs()? {
             match entry {
-                Entry::File { digest, executable } => {
-                    parts.digest(format!("source {path}{}", if *executable { " (executable)" } else { "" }), digest)
-                }
+                Entry::File { digest, executable } => parts.digest(
+                    format!("source {path}{}", if *executable { " (executable)" } else { "" }),
+                    digest,
+                ),
                 Entry::Symlink(target) => parts.text(format!("source {path}"), target),
                 Entry::Directory => &mut parts,
             };
         }
         for (app, at) in &self.applications {
             let step = compile::step(app);
-            parts.digest(format!("input {step}"), &cx.need(&step)?.output("app")?).text(format!("place of {app}"), at);
+            parts
+                .digest(format!("input {step}"), &cx.need(&step)?.output("app")?)
+                .text(format!("place of {app}"), at);
         }
         for step in &self.after {
             parts.digest(format!("input {step}"), &cx.need(step)?.output("files")?);
@@ -121,8 +126,9 @@ impl Action for Custom {
             let from = self.files.root().join(path);
             match entry {
                 Entry::Directory => {}
-                Entry::Symlink(target) => std::os::unix::fs::symlink(target, &to)
-                    .map_err(|e| StepError::io("create", &to, &e))?,
+                Entry::Symlink(target) => {
+                    std::os::unix::fs::symlink(target, &to).map_err(|e| StepError::io("create", &to, &e))?
+                }
                 Entry::File { digest, executable } => {
                     let bytes = fs::read(&from).map_err(|e| StepError::io("read", &from, &e))?;
                     stable &= Digest::of(&bytes) == *digest;
@@ -151,7 +157,8 @@ impl Action for Custom {
             timeout: self.step.timeout.map(Duration::from_secs),
             ..SandboxSpec::default()
         };
-        let finished = cx.sandbox.run(&spec, cx.cancel, &|stream, line| cx.line(stream, line))?.check("sh")?;
+        let finished =
+            cx.sandbox.run(&spec, cx.cancel, &|stream, line| cx.line(stream, line))?.check("sh")?;
         let files = self.collect(cx, &project)?;
         let outputs = BTreeMap::from([("files".to_owned(), files)]);
         Ok(Ran { stable, ..super::ran(finished, outputs) })

@@ -81,7 +81,10 @@ pub struct Describe {
 
 impl Describe {
     /// The answer as it was stored.
-    pub fn read(store: &relgraph_cache::Store, result: &relgraph_engine::StepResult) -> Result<Description, StepError> {
+    pub fn read(
+        store: &relgraph_cache::Store,
+        result: &relgraph_engine::StepResult,
+    ) -> Result<Description, StepError> {
         let tree = result.output("project")?;
         let Some(relgraph_cache::Node::File { digest, .. }) = store.lookup(&tree, "project.json")? else {
             return Err(StepError::internal("the step `describe` left no project.json"));

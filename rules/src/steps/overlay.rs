@@ -56,6 +56,10 @@ impl Action for Overlay {
             }
             .map_err(conflict)?;
         }
-        Ok(Ran { outputs: BTreeMap::from([("files".to_owned(), tree.finish(cx.store)?)]), stable, ..Ran::default() })
+        Ok(Ran {
+            outputs: BTreeMap::from([("files".to_owned(), tree.finish(cx.store)?)]),
+            stable,
+            ..Ran::default()
+        })
     }
 }

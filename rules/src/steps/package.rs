@@ -44,6 +44,9 @@ impl Action for Package {
         };
         let mut made = TreeBuilder::new();
         made.file(FILE, cx.store.put_file(&out)?, false).map_err(conflict)?;
-        Ok(Ran { outputs: BTreeMap::from([("package".to_owned(), made.finish(cx.store)?)]), ..Ran::default() })
+        Ok(Ran {
+            outputs: BTreeMap::from([("package".to_owned(), made.finish(cx.store)?)]),
+            ..Ran::default()
+        })
     }
 }

@@ -45,9 +45,7 @@ struct Shipped {
 impl IncludeRuntime {
     fn shipped(&self, facts: &BootFacts) -> Result<Vec<Shipped>, StepError> {
         let other = match &self.runtime {
-            Runtime::Other(erlang) => {
-                Some(Arc::new(Snapshot::take(&erlang.root, &|_| false, &self.stat)?))
-            }
+            Runtime::Other(erlang) => Some(Arc::new(Snapshot::take(&erlang.root, &|_| false, &self.stat)?)),
             _ => None,
         };
         let mut shipped = Vec::new();
@@ -71,7 +69,9 @@ impl IncludeRuntime {
         }
         let erts = match (&self.runtime, other) {
             (Runtime::None, _) => None,
-            (Runtime::Own, _) => Some((Arc::clone(&self.toolchain.erlang_files), &self.toolchain.erlang.erts)),
+            (Runtime::Own, _) => {
+                Some((Arc::clone(&self.toolchain.erlang_files), &self.toolchain.erlang.erts))
+            }
             (Runtime::Other(erlang), other) => other.map(|files| (files, &erlang.erts)),
         };
         if let Some((files, version)) = erts {
@@ -129,9 +129,13 @@ impl Action for IncludeRuntime {
         if let (Some(Node::File { digest, .. }), Some(erts)) = (launcher, shipped.last())
             && erts.to.starts_with("erts-")
         {
-            tree.replace(&format!("{}/erl", erts.to), Node::File { digest, executable: true }).map_err(conflict)?;
+            tree.replace(&format!("{}/erl", erts.to), Node::File { digest, executable: true })
+                .map_err(conflict)?;
         }
-        Ok(Ran { outputs: BTreeMap::from([("runtime".to_owned(), tree.finish(cx.store)?)]), ..Ran::default() })
+        Ok(Ran {
+            outputs: BTreeMap::from([("runtime".to_owned(), tree.finish(cx.store)?)]),
+            ..Ran::default()
+        })
     }
 }
 
@@ -163,7 +167,9 @@ impl IncludeRuntime {
             // What Mix copies of an application it copies with links resolved, and the runtime with links as they are.
             (Entry::Symlink(target), _) if erts => Node::Symlink { target: target.clone() },
             (Entry::Symlink(_), _) => follow(cx, &real)?,
-            (Entry::File { executable, .. }, Some(recipe)) if path.starts_with("ebin/") && path.ends_with(".beam") => {
+            (Entry::File { executable, .. }, Some(recipe))
+                if path.starts_with("ebin/") && path.ends_with(".beam") =>
+            {
                 let bytes = fs::read(&real).map_err(|e| StepError::io("read", &real, &e))?;
                 Node::File { digest: cx.store.put_bytes(&strip(bytes, recipe))?, executable: *executable }
             }

@@ -48,6 +48,9 @@ impl Action for Scripts {
             let text = template.replace("@@NAME@@", &facts.name).replace("@@MODE@@", mode);
             tree.file(&name, cx.store.put_bytes(text.as_bytes())?, true).map_err(conflict)?;
         }
-        Ok(Ran { outputs: BTreeMap::from([("scripts".to_owned(), tree.finish(cx.store)?)]), ..Ran::default() })
+        Ok(Ran {
+            outputs: BTreeMap::from([("scripts".to_owned(), tree.finish(cx.store)?)]),
+            ..Ran::default()
+        })
     }
 }
