@@ -56,7 +56,7 @@ impl<'a> Known<'a> {
         let lookup = if !declared.cacheable || engine.force.contains(&step.name) {
             Lookup::Miss(Some(Reason::Forced))
         } else {
-            look_up(&engine.store, &key, &answers, engine.sandboxer.policy())?
+            look_up(&engine.store, &key, &answers, &|| engine.sandboxer.confines())?
         };
         let previous = engine.previous.steps.get(&step.name);
         Ok(Known { declared, key, answers, lookup, previous })

@@ -11,7 +11,6 @@ use crate::error::StepError;
 use crate::key::ActionKey;
 use crate::outcome::Reason;
 use crate::result::{StepResult, result_key};
-use crate::sandbox::SandboxPolicy;
 
 /// Answers probes, each one once.
 pub(crate) struct Answers<'a> {
@@ -63,19 +62,20 @@ pub(crate) enum Lookup {
     Miss(Option<Reason>),
 }
 
-/// Looks up an action's result; `policy` may refuse one that was made without a sandbox.
+/// Looks up an action's result. One that was made without a sandbox is no result where `confines` says that there is
+/// one: the path it was made at may be in its bytes.
 pub(crate) fn look_up(
     store: &Store,
     key: &ActionKey,
     answers: &Answers<'_>,
-    policy: SandboxPolicy,
+    confines: &dyn Fn() -> bool,
 ) -> Result<Lookup, StepError> {
     let Some(name) = result_name(store, key, answers)? else { return Ok(Lookup::Miss(None)) };
     // An alternative of the manifest holds, or the key is known: what is missing from here on was once there.
     let Some(result) = read_result(store, &name)?.filter(|result| result.key == *key) else {
         return Ok(Lookup::Miss(Some(Reason::CacheEvicted)));
     };
-    if policy == SandboxPolicy::Required && result.sandbox.is_some_and(|mode| !mode.is_confined()) {
+    if result.sandbox.is_some_and(|mode| !mode.is_confined()) && confines() {
         return Ok(Lookup::Miss(Some(Reason::Unsandboxed)));
     }
     if !is_complete(store, &result)? {

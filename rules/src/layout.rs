@@ -5,16 +5,17 @@ use std::path::{Component, Path};
 /// Paths of a project inside the sandbox, seen from its prefix.
 ///
 /// A project lies at `project`, whatever its folder is called. One with dependencies beside it (`../shared`) lies at
-/// `tree/NAME`, and the dependency at `tree/shared`: they may name each other by their folders, so as many of these
-/// keep their names as the farthest source climbs.
+/// `tree/project`, and the dependency at `tree/shared`. Only where what lies beside the project leads back to it by the
+/// name of its folder (`../shop/vendor/money`) do folders keep their names, as many as the farthest source climbs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     project: String,
 }
 
 impl Layout {
-    /// For the project in `root`, whose farthest source lies `climbs` folders above it.
-    pub fn new(root: &Path, climbs: usize) -> Self {
+    /// For the project in `root`, whose farthest source lies `climbs` folders above it. `named`: whether a text, of what
+    /// lies beside the project, speaks of a folder of that name.
+    pub fn new(root: &Path, climbs: usize, named: &dyn Fn(&str) -> bool) -> Self {
         if climbs == 0 {
             return Layout { project: "project".to_owned() };
         }
@@ -26,6 +27,9 @@ impl Layout {
             })
             .collect();
         let kept = &names[names.len().saturating_sub(climbs)..];
+        if !kept.iter().any(|name| named(name)) {
+            return Layout { project: format!("tree/{}project", "up/".repeat(climbs - 1)) };
+        }
         Layout { project: format!("tree/{}", kept.join("/")) }
     }
 
@@ -57,13 +61,16 @@ mod tests {
     #[test]
     fn what_lies_beside_the_project_keeps_its_place() {
         let root = Path::new("/home/me/code/shop/apps/web");
-        let inside = Layout::new(root, 0);
+        let inside = Layout::new(root, 0, &|_| true);
         assert_eq!(inside.at("."), "project");
         assert_eq!(inside.at("deps/jason"), "project/deps/jason");
-        let beside = Layout::new(root, 2);
+        let beside = Layout::new(root, 2, &|name| name == "web");
         assert_eq!(beside.project(), "tree/apps/web");
         assert_eq!(beside.at("../shared"), "tree/apps/shared");
         assert_eq!(beside.at("../../shared/./x"), "tree/shared/x");
         assert_eq!(beside.at("../web/lib"), "tree/apps/web/lib");
+        let unnamed = Layout::new(root, 2, &|_| false);
+        assert_eq!(unnamed.project(), "tree/up/project");
+        assert_eq!(unnamed.at("../../shared"), "tree/shared");
     }
 }

@@ -108,11 +108,17 @@ impl Lowering {
     /// The project with folders beside it.
     pub fn whole(&self, beside: &BTreeSet<String>) -> Whole {
         let climbs = beside.iter().map(|path| crate::project::climbs(path)).max().unwrap_or(0);
-        Whole {
-            sources: Arc::clone(&self.sources),
-            beside: beside.clone(),
-            layout: Layout::new(&self.root, climbs),
-        }
+        let texts: Vec<String> = beside
+            .iter()
+            .flat_map(|folder| ["mix.exs", "rebar.config"].map(|file| self.root.join(folder).join(file)))
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect();
+        let named = |name: &str| {
+            let (inside, whole) = (format!("/{name}/"), format!("/{name}\""));
+            texts.iter().any(|text| text.contains(&inside) || text.contains(&whole))
+        };
+        let layout = Layout::new(&self.root, climbs, &named);
+        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout }
     }
 
     /// The step that asks Mix.

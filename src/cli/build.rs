@@ -10,7 +10,7 @@ use relgraph_engine::state::take_stamps;
 use relgraph_engine::{Expect, Freshness, Run, RunReport, State, StepError, StepErrorKind};
 use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
-use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::diagnostic::{Diagnostic, nearest};
 use relgraph_rules::steps::{assemble, boot, boot::Boot, describe, package};
 use relgraph_rules::watch::Watched;
 
@@ -65,6 +65,11 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let started = SystemTime::now();
     let mut session = Session::open(context, &args.release, &paths)?;
     session.engine.force = args.force.iter().cloned().collect();
+    // Better said now than after everything was built.
+    std::fs::create_dir_all(&paths.kept).map_err(|e| {
+        let hint = "the release is built below the project's folder, which must be writable";
+        Stop::failed(Diagnostic::error(format!("cannot create {}: {e}", paths.kept.display())).hint(hint))
+    })?;
     session.stop_on_signals();
     let times =
         session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
@@ -113,7 +118,17 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
 /// Asks Mix, then runs everything.
 fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
     let ready = build::lower(&session.engine, &session.lowering, progress)?;
-    let report = session.engine.run(&ready.lowered.graph, None, progress)?;
+    let graph = &ready.lowered.graph;
+    if let Some(name) = session.engine.force.iter().find(|name| graph.step(name).is_none()) {
+        let complaint = Diagnostic::error(format!("there is no step `{name}` to run by force"));
+        let known = graph.order().map(|step| step.name.as_str());
+        let hint = match nearest(name, known) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "`relgraph plan --all` lists the steps".to_owned(),
+        };
+        return Err(BuildError::Wrong(vec![complaint.hint(hint)]));
+    }
+    let report = session.engine.run(graph, None, progress)?;
     if report.is_success() { Ok(ready) } else { Err(BuildError::Failed(Box::new(report))) }
 }
 

@@ -42,11 +42,11 @@ fn place(path: &str) -> String {
         let what = if view == "interface" { "the interface of " } else { "" };
         return format!("{what}{module} of {application}");
     }
-    let mut rest = path;
-    while let Some(below) = rest.strip_prefix("up/") {
-        rest = below;
+    // With dependencies beside the project, folders keep their names below `tree`.
+    if let Some(below) = path.strip_prefix("tree/") {
+        return below.to_owned();
     }
-    match rest.strip_prefix("project") {
+    match path.strip_prefix("project") {
         Some("") => ".".to_owned(),
         Some(below) => below.strip_prefix('/').map_or(path, |below| below).to_owned(),
         None => path.to_owned(),
@@ -61,10 +61,9 @@ mod tests {
     fn paths_are_those_of_the_user() {
         for (inside, outside) in [
             ("project/lib/a.ex", "lib/a.ex"),
-            ("up/up/project/mix.exs", "mix.exs"),
+            ("tree/shop/mix.exs", "shop/mix.exs"),
             ("project", "."),
             ("projects/a", "projects/a"),
-            ("up/shared/lib/b.ex", "up/shared/lib/b.ex"),
             ("the list of files in project/lib", "the list of files in lib"),
             ("views/jason/interface/Elixir.Jason.beam", "the interface of Jason of jason"),
             ("views/jason/run/jason_native.beam", "jason_native of jason"),

@@ -75,6 +75,11 @@ impl Sandboxer {
         self.probed().mode
     }
 
+    /// Whether a program would be confined, or would not run at all.
+    pub fn confines(&self) -> bool {
+        self.policy == SandboxPolicy::Required || self.mode().is_confined()
+    }
+
     /// Why the better ways to confine do not work here.
     pub fn problems(&self) -> &[String] {
         &self.probed().problems

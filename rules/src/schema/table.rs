@@ -103,8 +103,9 @@ pub(super) const KEYS: &[Key] = &[
         shape: Shape::Text(Text::Cookie),
         required: false,
         default: "made at first boot, readable by the owner alone",
-        meaning: "The cookie of the Erlang distribution. It is a secret: with this key it stands in the release and \
-                  in its packages for all to read.",
+        meaning: "The cookie of the Erlang distribution. It is written to `releases/COOKIE` of the release, readable by \
+                  its owner alone, and is in no package and not in the store: where a package is unpacked, set \
+                  `RELEASE_COOKIE` or write the file.",
         example: "cookie: fetched-by-the-deployment",
         also: &[],
     },
@@ -139,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "executables_for",
         shape: Shape::List { of: &Shape::OneOf(PLATFORMS), single: false },
         required: false,
-        default: "`[unix]`, or what `include_executables_for` says in `mix.exs`",
+        default: "what `include_executables_for` says in `mix.exs`, else `[unix, windows]`",
         meaning: "The systems that `bin/` gets start scripts for.",
         example: "executables_for: [unix, windows]",
         also: &["include_executables_for"],
@@ -282,7 +283,8 @@ pub(super) const STEP_KEYS: &[Key] = &[
         shape: Shape::Text(Text::Inside),
         required: false,
         default: "the root of the release",
-        meaning: "The folder of the release that the outputs go into.",
+        meaning: "The folder of the release that the outputs go into. Outputs of a step that another one needs go into \
+                  the release only where this is given.",
         example: "into: share",
         also: &[],
     },
