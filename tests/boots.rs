@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::node::Node;
+use support::node::{Marked, Node};
 use support::{TestSpace, ask, said, source, wait_until};
 
 /// The release of examples/sequence, in another folder than it was built in.
@@ -151,14 +151,11 @@ fn every_command_of_the_scripts_works() {
     let release = moved_sequence(&space);
     let home = space.path("home");
     fs::create_dir_all(&home).expect("a folder");
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let marked = Marked::new();
     let mut checks = Command::new("sh");
     checks.arg(source("rules/templates/test/cli_test.sh")).arg(&release).arg("as-is");
-    checks.env("HOME", &home).env("ERL_EPMD_PORT", port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+    checks.env("HOME", &home).envs(&marked.env);
     let said = ask(&mut checks);
-    // The epmd of this port alone; it ends where no node is left.
-    let _ = Command::new("epmd").args(["-port", &port.to_string(), "-kill"]).output();
     let wrong: Vec<&str> = said.out.lines().filter(|line| !line.starts_with("ok ")).collect();
     assert_eq!(said.status, Some(0), "{}\n{}", wrong.join("\n"), said.err);
     assert!(said.out.lines().filter(|line| line.starts_with("ok ")).count() > 100, "{}", said.out);

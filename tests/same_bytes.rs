@@ -116,7 +116,7 @@ fn nothing_stays_of_what_is_no_longer_asked_for() {
     assert_eq!(project.build().digest(), plain.digest());
     assert_same(&before, &snapshot(&release), "after another overlay");
 
-    project.append("release.yaml", "applications:\n  audit: none\n  sasl: permanent");
+    project.append("release.yaml", "applications:\n  sasl: permanent");
     project.build();
     assert!(names(&release).iter().any(|name| name.starts_with("lib/sasl-")), "sasl was asked for");
     project.write("release.yaml", &asked);

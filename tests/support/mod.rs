@@ -112,6 +112,8 @@ impl Drop for TestSpace {
     fn drop(&mut self) {
         // Nothing is left to do where it cannot be removed.
         let _ = relgraph_cache::remove_tree(&self.root);
+        // Where every user may look there is nothing else; fails where there is.
+        let _ = self.root.parent().map(fs::remove_dir);
     }
 }
 

@@ -12,43 +12,84 @@ use super::{Said, TestSpace, ask, said, wait_until};
 /// A variable that every process of a node inherits, and nobody else has with that value.
 const MARK: &str = "END_TO_END_NODE";
 
-/// A release on a machine without Erlang, with an epmd of its own. What runs when it is dropped is killed.
+/// What the processes of one node inherit: a mark, by which those that run when it is dropped are killed, and an epmd of
+/// their own.
+pub struct Marked {
+    /// The mark; a name for the node, too.
+    pub name: String,
+    /// The variables.
+    pub env: BTreeMap<&'static str, String>,
+}
+
+impl Marked {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("e2e_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let env = BTreeMap::from([
+            ("ERL_EPMD_PORT", port.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            (MARK, name.clone()),
+        ]);
+        Marked { name, env }
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let wanted = format!("{MARK}={}", self.name);
+        let marked = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|line| line == wanted.as_bytes());
+        fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| fs::read(entry.path().join("environ")).is_ok_and(marked))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        // Twice: one of them may have started another meanwhile.
+        for _ in 0..2 {
+            let processes = self.processes();
+            if !processes.is_empty() {
+                let _ = Command::new("kill").arg("-KILL").args(processes).stderr(Stdio::null()).status();
+            }
+        }
+    }
+}
+
+/// A release on a machine without Erlang.
 pub struct Node {
     program: PathBuf,
-    env: BTreeMap<&'static str, String>,
-    mark: String,
+    marked: Marked,
 }
 
 impl Node {
     /// For the release `name` that lies in `folder`.
     pub fn new(space: &TestSpace, folder: &Path, name: &str) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let mark = format!("e2e_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let home = space.path("home");
         fs::create_dir_all(&home).expect("a folder");
-        let env = BTreeMap::from([
+        let mut marked = Marked::new();
+        marked.env.extend([
             ("PATH", space.path_without_erlang()),
             ("HOME", home.display().to_string()),
             ("LANG", "C.UTF-8".to_owned()),
             ("RELEASE_DISTRIBUTION", "sname".to_owned()),
-            ("RELEASE_NODE", format!("{mark}@localhost")),
-            ("ERL_EPMD_PORT", port.to_string()),
-            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
-            (MARK, mark.clone()),
+            ("RELEASE_NODE", format!("{}@localhost", marked.name)),
         ]);
-        Node { program: folder.join("bin").join(name), env, mark }
+        Node { program: folder.join("bin").join(name), marked }
     }
 
     /// With one more variable.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.env.insert(name, value.to_owned());
+        self.marked.env.insert(name, value.to_owned());
         self
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(args).env_clear().envs(&self.env).current_dir("/").stdin(Stdio::null());
+        command.args(args).env_clear().envs(&self.marked.env).current_dir("/").stdin(Stdio::null());
         command
     }
 
@@ -97,29 +138,5 @@ impl Node {
         let pid = self.says(&["pid"]);
         self.says(&["stop"]);
         wait_until("the system stopped", || !Path::new("/proc").join(&pid).exists());
-    }
-
-    fn processes(&self) -> Vec<String> {
-        let wanted = format!("{MARK}={}", self.mark);
-        let marked = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|line| line == wanted.as_bytes());
-        fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| fs::read(entry.path().join("environ")).is_ok_and(marked))
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // Twice: one of them may have started another meanwhile.
-        for _ in 0..2 {
-            let processes = self.processes();
-            if !processes.is_empty() {
-                let _ = Command::new("kill").arg("-KILL").args(processes).stderr(Stdio::null()).status();
-            }
-        }
     }
 }
