@@ -33,7 +33,7 @@ fn blob(store: &Path, digest: &str) -> PathBuf {
 
 #[test]
 fn a_flipped_bit_in_what_a_release_is_made_of_is_found() {
-    let space = TestSpace::cold();
+    let space = TestSpace::with_sequence();
     let project = space.example("sequence", "checkout");
     let built = project.build();
     let tree = snapshot(&built.release());
@@ -72,7 +72,7 @@ fn a_flipped_bit_in_what_a_release_is_made_of_is_found() {
 fn a_store_full_of_flipped_bits_is_as_good_as_none() {
     let expected = expected();
     for keep_time in [false, true] {
-        let space = TestSpace::cold();
+        let space = TestSpace::with_sequence();
         let Edited { project, .. } = edited(&space, "checkout");
         for file in all_files(space.store()).iter().filter(|file| !file.ends_with("VERSION")) {
             flip(file, keep_time);
@@ -117,7 +117,7 @@ fn a_flipped_bit_in_a_dependency_does_not_reach_its_dependents() {
 #[test]
 fn lost_and_garbled_parts_of_the_store_are_made_again() {
     let expected = expected();
-    let space = TestSpace::cold();
+    let space = TestSpace::with_sequence();
     let Edited { project, .. } = edited(&space, "checkout");
     project.build();
     for lost in ["ac", "trees", "cas", "tmp", "index.sqlite", "VERSION"] {

@@ -124,7 +124,7 @@ fn a_full_disk_keeps_the_release_and_the_store() {
 #[test]
 fn files_that_may_not_grow() {
     let expected = expected();
-    let space = TestSpace::cold();
+    let space = TestSpace::with_sequence();
     let Edited { project, good } = edited(&space, "checkout");
     for blocks in ["0", "2", "64", "2048"] {
         let limited = project.clone().by(["sh", "-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"", blocks]);

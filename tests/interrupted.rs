@@ -50,7 +50,7 @@ fn killed_at_any_moment_it_keeps_a_release_and_builds_on() {
         "the release is being put",
         "the release was put",
     ] {
-        let space = TestSpace::cold();
+        let space = TestSpace::with_sequence();
         let Edited { project, good } = edited(&space, "checkout");
         let before = working(&space);
         let folder = project.dir.join("_build/relgraph/prod");
@@ -115,7 +115,7 @@ fn killed_again_and_again_it_comes_to_the_same_end() {
 fn an_interrupt_ends_it_with_130_and_everything_it_started() {
     let expected = expected();
     for signal in ["INT", "TERM"] {
-        let space = TestSpace::cold();
+        let space = TestSpace::with_sequence();
         let Edited { project, good } = edited(&space, "checkout");
         let project = project.with("E2E_INTERRUPT", &space.path("").display().to_string());
         let before = working(&space);
@@ -146,7 +146,7 @@ fn anyone_has(value: &str) -> bool {
 #[test]
 fn two_builds_at_once_in_one_checkout_are_both_right() {
     let expected = expected();
-    let space = TestSpace::cold();
+    let space = TestSpace::with_sequence();
     let Edited { project, .. } = edited(&space, "checkout");
     for _ in 0..2 {
         let mut both = [start(&project), start(&project), start(&project)];

@@ -44,6 +44,19 @@ impl TestSpace {
         TestSpace { store: root.join("store"), root }
     }
 
+    /// With a store of its own that knows examples/sequence and nothing else.
+    pub fn with_sequence() -> Self {
+        static KNOWING: OnceLock<TestSpace> = OnceLock::new();
+        let knowing = KNOWING.get_or_init(|| {
+            let space = TestSpace::cold();
+            space.example("sequence", "sequence").build();
+            space
+        });
+        let space = TestSpace::cold();
+        said(Command::new("cp").arg("-a").arg(&knowing.store).arg(&space.store));
+        space
+    }
+
     /// With an empty store of its own, where every user of the machine may look.
     pub fn open_to_all() -> Self {
         let root = fresh(&std::env::temp_dir().join(format!("relgraph-test-{}", std::process::id())));
