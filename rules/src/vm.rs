@@ -196,11 +196,12 @@ impl<'a> Vm<'a> {
             }
         }
         let bin = self.inside(&format!("otp/erts-{}/bin", toolchain.erlang.erts));
-        // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling.
-        let mut argv: Vec<String> =
-            [&format!("{bin}/erlexec"), "-noshell", "-noinput", "+S", "1:1", "+SDio", "1", "+SDcpu", "1:1"]
-                .map(str::to_owned)
-                .to_vec();
+        // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. No busy waiting: other
+        // steps have a use for the core.
+        let flags_of_vm =
+            "-noshell -noinput +S 1:1 +SDio 1 +SDcpu 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
+        let mut argv = vec![format!("{bin}/erlexec")];
+        argv.extend(flags_of_vm.split(' ').map(str::to_owned));
         argv.push("-elixir_root".into());
         argv.push(self.inside("elixir/lib"));
         argv.push("-pa".into());

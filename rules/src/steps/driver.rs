@@ -44,7 +44,8 @@ impl Action for Driver {
         // The user's environment is no input here.
         let common = Common { env: BTreeMap::new(), pass_env: Default::default(), ..self.common.clone() };
         let mut vm = Vm::new(cx, &common)?;
-        let mut args = vec!["+elixirc".to_owned(), "-o".to_owned(), vm.inside("ebin")];
+        let mut args = ["+elixirc", "--no-docs", "--no-debug-info", "-o"].map(str::to_owned).to_vec();
+        args.push(vm.inside("ebin"));
         for (name, text) in SOURCES {
             vm.write(&format!("driver/{name}"), text.as_bytes())?;
             args.push(vm.inside(&format!("driver/{name}")));
