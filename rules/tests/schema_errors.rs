@@ -58,7 +58,7 @@ fn files_that_hold_no_keys() {
         errors(b"\xff\xfea\0"),
         ["1:1-1 the file is not UTF-8 (it looks like UTF-16: save it as UTF-8)"]
     );
-    assert_eq!(errors(vec![b'#'; (1 << 20) + 1]), ["the file is larger than 1048576 bytes"]);
+    assert_eq!(errors(vec![b'#'; (8 << 20) + 1]), ["the file is larger than 8388608 bytes"]);
 }
 
 #[test]
