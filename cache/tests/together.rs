@@ -59,6 +59,32 @@ fn threads_and_processes_share_a_store() {
     assert_eq!((report.blobs, report.records), (248, 200));
 }
 
+/// Linux refuses to link a file that somebody replaces between the look-up of its name and the link.
+#[test]
+fn a_blob_that_somebody_else_writes_anew_can_be_linked() {
+    let threads = 8;
+    for _ in 0..25 {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let mut builder = TreeBuilder::new();
+        for n in 0..60 {
+            builder.file(&format!("{n}"), store.put_bytes(&blob(n)).unwrap(), true).unwrap();
+        }
+        let tree = builder.finish(&store).unwrap();
+        let together = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for n in 0..threads {
+                let (store, tree, together) = (Store::open(root.path()).unwrap(), &tree, &together);
+                let dest = root.path().join(format!("dest{n}"));
+                scope.spawn(move || {
+                    together.wait();
+                    store.materialize(tree, &dest, Link::Hard).unwrap();
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn work_from_inside_another_pool_neither_hangs_nor_steals() {
     use rayon::prelude::*;

@@ -100,8 +100,9 @@ impl Store {
         }
         let blob = blob_name(digest, executable);
         match rustix::fs::linkat(&self.inner.cas, blob.as_str(), folder, name, AtFlags::empty()) {
-            // Another file system, no more links on this inode, or links refused: a copy is as good.
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP) => {
+            // Another file system, no more links on this inode, links refused, or replaced by the same bytes from somebody
+            // else between the look-up of its name and the link: a copy is as good.
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::NOENT) => {
                 let mode = Mode::from_raw_mode(if executable { 0o555 } else { 0o444 });
                 self.copy_blob(digest, folder, name, mode).map(drop)
             }
