@@ -147,6 +147,24 @@ fn code_that_does_not_compile_is_shown_as_elixir_shows_it() {
     spoiled(&project, "config/config.exs", config, 1, &["step `config` failed", "config/config.exs:5:1"]);
     let mix = |p: &Project| p.append("mix.exs", "raise \"not today\"");
     spoiled(&project, "mix.exs", mix, 1, &["step `describe` failed", "not today"]);
+    let runtime = |p: &Project| p.append("config/runtime.exs", "config :sequence, (");
+    let parts = ["step `boot` failed", "config/runtime.exs:", "missing terminator"];
+    spoiled(&project, "config/runtime.exs", runtime, 1, &parts);
+}
+
+#[test]
+fn what_two_steps_stumble_over_is_said_once() {
+    let space = TestSpace::with_sequence();
+    let project = space.sequence("checkout");
+    let asked = |file: &str, text: &str| {
+        let before = project.read(file);
+        project.append(file, text);
+        let told = project.refused(1);
+        project.write(file, &before);
+        told.matches("error: step `").count()
+    };
+    assert_eq!(asked("mix.exs", "raise \"not today\""), 1);
+    assert_eq!(asked("config/config.exs", "raise \"not today\""), 1);
 }
 
 #[test]

@@ -119,6 +119,8 @@ defmodule Relgraph.Boot do
       end
 
     if path do
+      # A node that cannot read its configuration does not start: better said now.
+      path |> File.read!() |> Code.string_to_quoted!(file: Path.relative_to_cwd(path))
       File.cp!(path, Path.join(release.version_path, "runtime.exs"))
       init = {:system, "RELEASE_ROOT", "/releases/#{release.version}/runtime.exs"}
       opts = [path: init, env: Mix.env(), target: Mix.target(), imports: :disabled]

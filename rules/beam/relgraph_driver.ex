@@ -40,6 +40,7 @@ defmodule Relgraph.Driver do
   end
 
   defp prepare(request) do
+    Relgraph.Preload.run()
     {:ok, _} = Application.ensure_all_started(:mix)
 
     # A module in the working directory is nobody's module; looking for each of them there would be an input of every step.

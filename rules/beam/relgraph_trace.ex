@@ -130,7 +130,9 @@ defmodule Relgraph.Trace do
     for path <- paths do
       module = path |> Path.basename(".beam") |> String.to_atom()
 
-      if is_list(:code.which(module)) and List.to_string(:code.which(module)) == path do
+      # Not `:code.which/1`: of what is not loaded it finds the file, in all folders of the code path.
+      with {:file, file} <- :code.is_loaded(module),
+           true <- is_list(file) and List.to_string(file) == path do
         :code.purge(module)
         :code.delete(module)
       end

@@ -6,7 +6,7 @@ use std::path::Path;
 use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
 
 use crate::diagnostic::Diagnostic;
-use crate::lower::{DESCRIBE, Lowered, Lowering};
+use crate::lower::{CONFIG, DESCRIBE, Lowered, Lowering};
 use crate::steps::describe::Describe;
 
 /// Why there is no graph.
@@ -36,18 +36,42 @@ pub struct Ready {
     pub beside: BTreeSet<String>,
 }
 
+/// Where nearly every project has its configuration.
+const USUAL_CONFIG: &str = "config/config.exs";
+
+/// What is wanted of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run all of it: what will be needed anyway may start before it is whole.
+    Run,
+    /// To look at it.
+    Look,
+}
+
 /// Folders beside the project are found by asking Mix, which must see them to say all it knows: so it is asked again
 /// while there are new ones.
-pub fn lower(engine: &Engine, lowering: &Lowering, observer: &dyn Observer) -> Result<Ready, BuildError> {
+pub fn lower(
+    engine: &Engine,
+    lowering: &Lowering,
+    purpose: Purpose,
+    observer: &dyn Observer,
+) -> Result<Ready, BuildError> {
     let Some(common) = &lowering.common else {
         let lowered = lowering.custom_release().map_err(BuildError::Wrong)?;
         return Ok(Ready { lowered, beside: BTreeSet::new() });
     };
     let mut beside = lowering.guess_beside();
+    // Both start a VM and wait for nothing: on two cores the second costs no time.
+    let guessed = (purpose == Purpose::Run).then_some(USUAL_CONFIG);
     loop {
-        let graph = lowering.describing(common, &beside).map_err(BuildError::Wrong)?;
-        let report = engine.run(&graph, None, observer)?;
-        let Some(result) = report.result(DESCRIBE) else { return Err(BuildError::Failed(Box::new(report))) };
+        let graph = lowering.describing(common, &beside, guessed).map_err(BuildError::Wrong)?;
+        let mut report = engine.run(&graph, None, observer)?;
+        let Some(result) = report.result(DESCRIBE) else {
+            // What is wrong with mix.exs is wrong for both, and is said once.
+            report.steps.remove(CONFIG);
+            engine.forget(CONFIG);
+            return Err(BuildError::Failed(Box::new(report)));
+        };
         let wrong = |error: StepError| match error.kind {
             StepErrorKind::Damaged => BuildError::Damaged(error.message),
             _ => BuildError::Wrong(vec![Diagnostic::error(error.message)]),
@@ -61,11 +85,17 @@ pub fn lower(engine: &Engine, lowering: &Lowering, observer: &dyn Observer) -> R
             .filter(|dest| lowering.root.join(dest).is_dir())
             .collect();
         if outside.is_empty() {
+            if description.project.config_path != USUAL_CONFIG {
+                engine.forget(CONFIG);
+            } else if !report.is_success() {
+                return Err(BuildError::Failed(Box::new(report)));
+            }
             let lowered = lowering.mix_release(common, description, &beside).map_err(BuildError::Wrong)?;
             return Ok(Ready { lowered, beside });
         }
         beside.extend(outside);
         engine.forget(DESCRIBE);
+        engine.forget(CONFIG);
     }
 }
 

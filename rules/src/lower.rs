@@ -138,11 +138,25 @@ impl Lowering {
         }
     }
 
-    /// The graph that only asks Mix what the project is.
-    pub fn describing(&self, common: &Common, beside: &BTreeSet<String>) -> Result<Graph, Vec<Diagnostic>> {
+    /// The graph that asks Mix what the project is. With the place of its configuration guessed, that is evaluated at the
+    /// same time.
+    pub fn describing(
+        &self,
+        common: &Common,
+        beside: &BTreeSet<String>,
+        config: Option<&str>,
+    ) -> Result<Graph, Vec<Diagnostic>> {
         let mut steps = Steps::default();
         self.add_describe(&mut steps, common, beside);
+        if let Some(path) = config {
+            Self::add_config(&mut steps, common, self.whole(beside), path);
+        }
         self.graph(steps)
+    }
+
+    fn add_config(steps: &mut Steps, common: &Common, whole: Whole, path: &str) {
+        let config = Config { common: common.clone(), whole, path: path.to_owned() };
+        steps.add(CONFIG, [DRIVER], config::RULE, config);
     }
 
     fn add_describe(&self, steps: &mut Steps, common: &Common, beside: &BTreeSet<String>) {
@@ -186,9 +200,7 @@ impl Lowering {
         let whole = self.whole(beside);
         let declared =
             description.release.clone().ok_or_else(|| vec![Diagnostic::error("Mix described no release")])?;
-        let path = description.project.config_path.clone();
-        let config = Config { common: common.clone(), whole: whole.clone(), path };
-        steps.add(CONFIG, [DRIVER], config::RULE, config);
+        Self::add_config(&mut steps, common, whole.clone(), &description.project.config_path);
 
         let applications = self.all_applications(&description);
         self.add_compiles(&mut steps, common, &description, &applications, &whole.layout)?;

@@ -196,12 +196,13 @@ impl<'a> Vm<'a> {
             }
         }
         let bin = self.inside(&format!("otp/erts-{}/bin", toolchain.erlang.erts));
-        // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. No busy waiting: other
-        // steps have a use for the core.
-        let flags_of_vm =
-            "-noshell -noinput +S 1:1 +SDio 1 +SDcpu 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
+        // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. Little busy waiting, for
+        // other steps have a use for the core; without any, each of the thousands of file operations puts two threads to
+        // sleep and wakes them.
+        let flags_of_vm = "-noshell -noinput +S 1:1 +SDio 1 +SDcpu 1:1 \
+                           +sbwt very_short +sbwtdcpu none +sbwtdio very_short";
         let mut argv = vec![format!("{bin}/erlexec")];
-        argv.extend(flags_of_vm.split(' ').map(str::to_owned));
+        argv.extend(flags_of_vm.split_whitespace().map(str::to_owned));
         argv.push("-elixir_root".into());
         argv.push(self.inside("elixir/lib"));
         argv.push("-pa".into());

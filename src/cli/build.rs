@@ -117,7 +117,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
 
 /// Asks Mix, then runs everything.
 fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
-    let ready = build::lower(&session.engine, &session.lowering, progress)?;
+    let ready = build::lower(&session.engine, &session.lowering, build::Purpose::Run, progress)?;
     let graph = &ready.lowered.graph;
     if let Some(name) = session.engine.force.iter().find(|name| graph.step(name).is_none()) {
         let complaint = Diagnostic::error(format!("there is no step `{name}` to run by force"));

@@ -58,7 +58,7 @@ impl Project {
         let session = Session::open(context, args, &paths)?;
         session.stop_on_signals();
         let progress = Progress::new(context, Default::default(), 1);
-        let ready = build::lower(&session.engine, &session.lowering, &progress);
+        let ready = build::lower(&session.engine, &session.lowering, build::Purpose::Look, &progress);
         progress.finish();
         // It only saves work.
         let _ = session.stat.save();

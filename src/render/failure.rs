@@ -28,6 +28,15 @@ fn failed(step: &StepReport) -> Diagnostic {
             complaint = complaint.note(text.trim_end().to_owned());
         }
     }
+    // A VM says it as Erlang does, everybody else in the system's words.
+    let full = ["No space left on device", "no space left on device", "enospc"];
+    if [&error.message, &error.stdout, &error.stderr].into_iter().any(|t| full.iter().any(|w| t.contains(w)))
+    {
+        complaint = complaint.hint(
+            "the disk is full: make room and build again (`relgraph cache gc` frees what the store can do without); \
+             the last good release is as it was",
+        );
+    }
     if error.kind == StepErrorKind::Panic || error.kind == StepErrorKind::Internal {
         complaint = complaint.hint("this is a bug in relgraph; please report it with what you did");
     }

@@ -10,7 +10,7 @@ use crate::vm::{Common, Vm};
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "driver", version: 1 };
 
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("relgraph_boot.ex", include_str!("../../beam/relgraph_boot.ex")),
     ("relgraph_compile.ex", include_str!("../../beam/relgraph_compile.ex")),
     ("relgraph_config.ex", include_str!("../../beam/relgraph_config.ex")),
@@ -18,6 +18,7 @@ const SOURCES: [(&str, &str); 8] = [
     ("relgraph_driver.ex", include_str!("../../beam/relgraph_driver.ex")),
     ("relgraph_hex.ex", include_str!("../../beam/relgraph_hex.ex")),
     ("relgraph_json.ex", include_str!("../../beam/relgraph_json.ex")),
+    ("relgraph_preload.ex", include_str!("../../beam/relgraph_preload.ex")),
     ("relgraph_trace.ex", include_str!("../../beam/relgraph_trace.ex")),
 ];
 
