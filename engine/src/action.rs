@@ -88,7 +88,7 @@ pub struct StepContext<'a> {
     /// Where outputs go and inputs come from.
     pub store: &'a Store,
     /// Runs foreign programs.
-    pub sandbox: &'a Sandboxer,
+    pub sandbox: &'a Arc<Sandboxer>,
     /// The user's environment. An action that reads it must say so, in its parts or by `Probe::Env`.
     pub env: &'a BTreeMap<String, String>,
     /// The results of the steps it needs, by name.

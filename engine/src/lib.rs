@@ -38,6 +38,6 @@ pub use plan::{Planned, PlannedStep};
 pub use result::{Output, Producer, StepResult, result_key};
 pub use runlog::{Run, RunStep};
 pub use sandbox::{
-    Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Sandboxer, Stream,
+    Background, Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Sandboxer, Stream,
 };
 pub use state::{Expect, Freshness, State};

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use relgraph_engine::sandbox::{PREFIX, SUBCOMMAND, helper_main};
@@ -76,11 +76,14 @@ const CASES: &[Case] = &[
     ("the_group_ends_with_the_leader", the_group_ends_with_the_leader),
     ("time_runs_out", time_runs_out),
     ("a_stopped_build_ends_the_group", a_stopped_build_ends_the_group),
+    ("a_program_waits_for_its_work", a_program_waits_for_its_work),
+    ("a_program_that_waits_in_vain_is_ended", a_program_that_waits_in_vain_is_ended),
+    ("a_stopped_build_ends_what_was_let_through", a_stopped_build_ends_what_was_let_through),
 ];
 
 struct Bench {
     mode: SandboxMode,
-    sandboxer: Sandboxer,
+    sandboxer: Arc<Sandboxer>,
     dir: tempfile::TempDir,
     work: PathBuf,
 }
@@ -97,7 +100,7 @@ impl Bench {
             SandboxMode::Plain => Sandboxer::new(helper, SandboxPolicy::Off),
             SandboxMode::Bwrap => Sandboxer::with_mode(helper, mode),
         };
-        Bench { mode, sandboxer, dir, work }
+        Bench { mode, sandboxer: Arc::new(sandboxer), dir, work }
     }
 
     fn confined(&self) -> bool {
@@ -328,5 +331,58 @@ fn a_stopped_build_ends_the_group(b: &Bench) {
     assert!(matches!(error, SandboxError::Cancelled), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     thread.join().unwrap();
+    assert!(has_stopped(b));
+}
+
+const WAIT: &str = "head -c 1 go > /dev/null";
+
+fn start(b: &Bench, script: &str) -> Background {
+    b.sandboxer.start(b.spec(script), &b.work.join("go")).unwrap()
+}
+
+fn a_program_waits_for_its_work(b: &Bench) {
+    let program = start(b, &format!("{WAIT}; cat work; echo said >&2; exit 3"));
+    assert!(!program.is_over());
+    std::fs::write(b.work.join("work"), "late\n").unwrap();
+    let lines = Mutex::new(Vec::new());
+    let finished =
+        program.finish(&Cancel::new(), &|_, line| lines.lock().unwrap().push(line.to_owned())).unwrap();
+    assert_eq!((finished.status.code(), &finished.stdout[..]), (Some(3), &b"late\n"[..]));
+    let mut lines = lines.into_inner().unwrap();
+    lines.sort();
+    assert_eq!(lines, ["late", "said"]);
+    // One that does not wait is not waited for.
+    std::fs::remove_file(b.work.join("go")).unwrap();
+    let program = start(b, "exit 4");
+    while !program.is_over() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(program.finish(&Cancel::new(), &|_, _| {}).unwrap().status.code(), Some(4));
+    // A gate that cannot be made.
+    let error = b.sandboxer.start(b.spec(WAIT), &b.work.join("go")).unwrap_err().to_string();
+    assert!(error.contains("go"), "{error}");
+}
+
+fn a_program_that_waits_in_vain_is_ended(b: &Bench) {
+    let program = start(b, &format!("{BEAT} & {WAIT}; sleep 60"));
+    while std::fs::metadata(b.work.join("beat")).is_err() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(program);
+    assert!(has_stopped(b));
+}
+
+fn a_stopped_build_ends_what_was_let_through(b: &Bench) {
+    let cancel = Cancel::new();
+    let program = start(b, &format!("{WAIT}; touch through; {BEAT} & sleep 60"));
+    let error = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| program.finish(&cancel, &|_, _| {}));
+        while std::fs::metadata(b.work.join("beat")).is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        cancel.cancel();
+        ended.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(error, SandboxError::Cancelled), "{error:?}");
     assert!(has_stopped(b));
 }

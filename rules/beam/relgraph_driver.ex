@@ -2,7 +2,8 @@ defmodule Relgraph.Driver do
   @moduledoc """
   Runs one request inside one VM: reads the request, does the work with Mix's own code, writes the answer.
 
-  The request is a file of Erlang terms (`{key, value}.`), the answer one JSON object in the file named by `response`.
+  The VM loads what every request needs and waits at the FIFO `go` until somebody writes to it. Then the request is there:
+  the file `request` of Erlang terms (`{key, value}.`). The answer is one JSON object in the file that it names `response`.
   A failed request prints what Mix would print and leaves with status 1.
   """
 
@@ -14,10 +15,14 @@ defmodule Relgraph.Driver do
     boot: Relgraph.Boot
   }
 
-  @doc "Entry point: `request` is the path of the request file."
+  @doc "Entry point: `folder` is where the gate and the request are."
   @spec main(Path.t()) :: no_return
-  def main(request) do
-    {:ok, terms} = :file.consult(String.to_charlist(request))
+  def main(folder) do
+    Relgraph.Preload.run()
+    {:ok, _} = Application.ensure_all_started(:mix)
+    {:ok, gate} = :file.open(Path.join(folder, "go"), [:read, :raw])
+    {:ok, _} = :file.read(gate, 1)
+    {:ok, terms} = :file.consult(String.to_charlist(Path.join(folder, "request")))
     request = Map.new(terms)
     prepare(request)
 
@@ -40,9 +45,6 @@ defmodule Relgraph.Driver do
   end
 
   defp prepare(request) do
-    Relgraph.Preload.run()
-    {:ok, _} = Application.ensure_all_started(:mix)
-
     # A module in the working directory is nobody's module; looking for each of them there would be an input of every step.
     :code.del_path('.')
     Mix.env(request.env)

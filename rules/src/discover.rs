@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use relgraph_cache::{Answer, Probe};
 use relgraph_engine::{Available, StepError};
 
+use crate::launch::is_visible;
 use crate::namespace::Namespace;
-use crate::vm::{Facts, is_visible};
+use crate::vm::Facts;
 
 /// Variables that the programs which build native code read without asking anyone.
 const NATIVE: [&str; 12] = [

@@ -80,6 +80,7 @@ impl Lowering {
                 target: file.target_name().to_owned(),
                 env: file.env.clone(),
                 pass_env: file.pass_env.clone(),
+                spares: Arc::default(),
             })
         } else if file.steps.is_empty() {
             let message = format!("there is no mix.exs in {}", root.display());
@@ -204,6 +205,8 @@ impl Lowering {
 
         let applications = self.all_applications(&description);
         self.add_compiles(&mut steps, common, &description, &applications, &whole.layout)?;
+        // All compilations, describe, config, protocols and boot.
+        common.spares.expect(applications.len() + 4);
         let recipe = declared.strip.clone();
         let seen: Vec<Seen> =
             applications.iter().map(|a| Seen { app: a.app.clone(), build: a.build.clone() }).collect();

@@ -3,6 +3,7 @@
 //! Three ways, tried in this order: namespaces that a helper process of our own enters, `bwrap`, and nothing at all.
 //! What a program left running in its process group is ended with it.
 
+mod background;
 #[cfg(target_os = "linux")]
 mod bwrap;
 mod capture;
@@ -21,6 +22,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use background::Background;
 #[cfg(target_os = "linux")]
 pub use helper::helper_main;
 pub use spec::{Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Stream};

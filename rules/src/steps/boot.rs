@@ -103,12 +103,16 @@ impl Action for Boot {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let mut vm = Vm::new(cx, &self.common)?;
+        // Another runtime is mounted, which must be done before the VM starts.
+        let mut vm = match self.runtime {
+            Runtime::Other(_) => Vm::new(cx, &self.common)?,
+            Runtime::None | Runtime::Own => Vm::ready(cx, &self.common)?,
+        };
         let same = self.whole.stage(&vm)?;
         let mut paths = Vec::new();
         for seen in &self.applications {
             let folder = self.whole.layout.at(&seen.build);
-            vm.mount_tree(&cx.need(&compile::step(&seen.app))?.output("app")?, &folder)?;
+            vm.copy_tree(&cx.need(&compile::step(&seen.app))?.output("app")?, &folder)?;
             paths.push(Value::text(vm.inside(&format!("{folder}/ebin"))));
         }
         let tree = cx.need("config")?.output("config")?;

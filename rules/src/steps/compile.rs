@@ -125,7 +125,7 @@ impl Action for Compile {
                     "install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH",
                 ));
         }
-        let mut vm = Vm::new(cx, &self.common)?;
+        let mut vm = Vm::ready(cx, &self.common)?;
         let at = self.layout.at(&app.dest);
         let same = self.source.stage(&vm.real(&at))?;
         let build = self.layout.at(&app.build);
@@ -133,7 +133,7 @@ impl Action for Compile {
         let mut paths = Vec::new();
         for seen in &self.sees {
             let folder = self.layout.at(&seen.build);
-            vm.mount_tree(&cx.need(&step(&seen.app))?.output("app")?, &folder)?;
+            vm.copy_tree(&cx.need(&step(&seen.app))?.output("app")?, &folder)?;
             paths.push(Value::text(vm.inside(&format!("{folder}/ebin"))));
         }
         let mut files = Vec::new();

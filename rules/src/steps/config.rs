@@ -33,7 +33,7 @@ impl Action for Config {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let mut vm = Vm::new(cx, &self.common)?;
+        let mut vm = Vm::ready(cx, &self.common)?;
         let same = self.whole.stage(&vm)?;
         let out = vm.inside("out");
         let pairs = vec![("config_path", Value::text(&self.path)), ("out", Value::text(out))];

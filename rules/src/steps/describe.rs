@@ -94,7 +94,7 @@ impl Describe {
     }
 
     fn ask(&self, cx: &StepContext<'_>) -> Result<(Said, Description, bool), StepError> {
-        let mut vm = Vm::new(cx, &self.common)?;
+        let mut vm = Vm::ready(cx, &self.common)?;
         let same = self.whole.stage(&vm)?;
         let mut pairs = vec![("release", Value::atom(&self.release))];
         pairs.extend(self.strip.clone().map(|strip| ("strip", strip)));

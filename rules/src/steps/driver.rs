@@ -44,7 +44,7 @@ impl Action for Driver {
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         // The user's environment is no input here.
         let common = Common { env: BTreeMap::new(), pass_env: Default::default(), ..self.common.clone() };
-        let mut vm = Vm::new(cx, &common)?;
+        let vm = Vm::new(cx, &common)?;
         let mut args = ["+elixirc", "--no-docs", "--no-debug-info", "-o"].map(str::to_owned).to_vec();
         args.push(vm.inside("ebin"));
         for (name, text) in SOURCES {
@@ -53,7 +53,7 @@ impl Action for Driver {
         }
         vm.write("ebin/.keep", b"")?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let finished = vm.elixir(&[], &args, "elixirc")?;
+        let finished = vm.elixir(&args, "elixirc")?;
         let ebin = cx.store.ingest(&vm.real("ebin"), &|path| path != ".keep")?;
         Ok(super::ran(finished, BTreeMap::from([("ebin".to_owned(), ebin)])))
     }

@@ -40,11 +40,11 @@ impl Action for Consolidate {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let mut vm = Vm::new(cx, &self.common)?;
+        let mut vm = Vm::ready(cx, &self.common)?;
         let mut paths = Vec::new();
         for seen in &self.applications {
             let folder = format!("{}/ebin", self.layout.at(&seen.build));
-            vm.mount_tree(&cx.need(&compile::step(&seen.app))?.output("protocols")?, &folder)?;
+            vm.copy_tree(&cx.need(&compile::step(&seen.app))?.output("protocols")?, &folder)?;
             paths.push(Value::text(vm.inside(&folder)));
         }
         vm.write(&format!("{}/.relgraph", self.layout.project()), b"")?;

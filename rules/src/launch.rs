@@ -1,0 +1,168 @@
+//! How a VM is started: its command line, its environment, and what it sees of the toolchain.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use relgraph_engine::{Mount, SandboxMode, SandboxSpec, StepContext, StepError};
+
+use crate::vm::{Common, driver};
+
+/// What a VM is started with that runs Elixir's own command line in the folder `work`: `flags` go to the VM, `args` to
+/// Elixir.
+pub fn elixir(
+    cx: &StepContext<'_>,
+    common: &Common,
+    work: &Path,
+    flags: &[&str],
+    args: &[&str],
+) -> SandboxSpec {
+    let toolchain = &common.toolchain;
+    let prefix = cx.sandbox.prefix(work);
+    let inside = |path: &str| format!("{prefix}/{path}");
+    let (erlang, elixir) = (&toolchain.erlang.root, &toolchain.elixir.root);
+    let mut mounts =
+        vec![Mount::read_only(erlang, inside("otp")), Mount::read_only(elixir, inside("elixir"))];
+    if let Some(rebar3) = &toolchain.rebar3 {
+        mounts.push(Mount::read_only(rebar3, inside("tools/rebar3")));
+    }
+    // Scripts of an installation may name it by its own path.
+    for root in [erlang, elixir] {
+        if cx.sandbox.mode() != SandboxMode::Plain && !root.starts_with("/usr") {
+            mounts.push(Mount::read_only(root, root.to_string_lossy()));
+        }
+    }
+    let bin = inside(&format!("otp/erts-{}/bin", toolchain.erlang.erts));
+    // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. Little busy waiting, for
+    // other steps have a use for the core; without any, each of the thousands of file operations puts two threads to
+    // sleep and wakes them.
+    let flags_of_vm = "-noshell -noinput +S 1:1 +SDio 1 +SDcpu 1:1 \
+                       +sbwt very_short +sbwtdcpu none +sbwtdio very_short";
+    let mut argv = vec![format!("{bin}/erlexec")];
+    argv.extend(flags_of_vm.split_whitespace().map(str::to_owned));
+    argv.extend(["-elixir_root".to_owned(), inside("elixir/lib"), "-pa".to_owned()]);
+    argv.extend(toolchain.elixir.libraries.iter().map(|name| inside(&format!("elixir/lib/{name}/ebin"))));
+    argv.extend(flags.iter().map(|&flag| flag.to_owned()));
+    argv.extend(
+        ["-s", "elixir", "start_cli", "-elixir", "ansi_enabled", "false", "-extra"].map(str::to_owned),
+    );
+    argv.extend(args.iter().map(|&arg| arg.to_owned()));
+    let env = environment(cx, common, &prefix, &bin);
+    SandboxSpec { work: work.to_owned(), mounts, argv, env, ..SandboxSpec::default() }
+}
+
+/// What a VM is started with that waits for a request of the driver in the folder `work`.
+pub fn waiting(cx: &StepContext<'_>, common: &Common, work: &Path) -> Result<SandboxSpec, StepError> {
+    let prefix = cx.sandbox.prefix(work);
+    let folder = format!("{prefix}/driver");
+    let main = format!("Relgraph.Driver.main(\"{prefix}\")");
+    let mut spec = elixir(cx, common, work, &["-pa", &folder], &["-e", &main]);
+    spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder));
+    Ok(spec)
+}
+
+fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -> BTreeMap<String, String> {
+    let inside = |path: &str| format!("{prefix}/{path}");
+    let mut env = visible(cx.env);
+    env.extend(common.set(cx));
+    let home = inside("home");
+    let path = format!("{}:{}:/usr/local/bin:/usr/bin:/bin", inside("otp/bin"), inside("elixir/bin"));
+    let fixed = [
+        ("ROOTDIR", inside("otp")),
+        ("BINDIR", bin.to_owned()),
+        ("EMU", "beam".into()),
+        ("PROGNAME", "erl".into()),
+        ("PATH", path),
+        ("HOME", home.clone()),
+        ("MIX_HOME", format!("{home}/.mix")),
+        ("HEX_HOME", format!("{home}/.hex")),
+        ("HEX_OFFLINE", "1".into()),
+        ("MIX_ENV", common.environment.clone()),
+        ("MIX_TARGET", common.target.clone()),
+        ("LANG", "C.UTF-8".into()),
+        ("LC_ALL", "C.UTF-8".into()),
+        ("TZ", "UTC".into()),
+        ("TERM", "dumb".into()),
+        ("ERL_CRASH_DUMP_SECONDS", "0".into()),
+    ];
+    env.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    env
+}
+
+/// Variables that differ between people, machines and terminals and mean nothing to a build, or that relgraph sets.
+const HIDDEN: [&str; 51] = [
+    "_",
+    "BINDIR",
+    "COLORTERM",
+    "COLUMNS",
+    "DISPLAY",
+    "EDITOR",
+    "EMU",
+    "HISTFILE",
+    "HISTSIZE",
+    "HOME",
+    "HOSTNAME",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LANG",
+    "LANGUAGE",
+    "LESS",
+    "LINES",
+    "LOGNAME",
+    "LS_COLORS",
+    "MAIL",
+    "MANPATH",
+    "MIX_ARCHIVES",
+    "MIX_BUILD_PATH",
+    "MIX_BUILD_ROOT",
+    "MIX_DEBUG",
+    "MIX_DEPS_PATH",
+    "MIX_ENV",
+    "MIX_EXS",
+    "MIX_HOME",
+    "MIX_PATH",
+    "MIX_QUIET",
+    "MIX_REBAR3",
+    "MIX_TARGET",
+    "MIX_XDG",
+    "OLDPWD",
+    "PAGER",
+    "PATH",
+    "PROGNAME",
+    "PS1",
+    "PWD",
+    "ROOTDIR",
+    "SHELL",
+    "SHLVL",
+    "TEMP",
+    "TERM",
+    "TMP",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VISUAL",
+    "WAYLAND_DISPLAY",
+];
+
+const HIDDEN_PREFIXES: [&str; 12] = [
+    "ASDF_",
+    "CARGO",
+    "DBUS_",
+    "ELIXIR_ERL_",
+    "ERL_",
+    "HEX_",
+    "LC_",
+    "RELGRAPH_",
+    "RUST",
+    "SSH_",
+    "SUDO_",
+    "XDG_",
+];
+
+/// Whether a step is shown the user's own value of a variable.
+pub fn is_visible(name: &str) -> bool {
+    !HIDDEN.contains(&name) && !HIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn visible(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    env.iter().filter(|(name, _)| is_visible(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
