@@ -1,0 +1,82 @@
+//! What can be said before anything is compiled.
+
+use std::collections::BTreeSet;
+
+use super::Lowering;
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::project::Description;
+use crate::vm::Common;
+
+impl Lowering {
+    /// What can be said before anything is compiled.
+    pub(super) fn check(
+        &self,
+        common: &Common,
+        description: &Description,
+    ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+        let file = &self.file;
+        let mut errors = Vec::new();
+        let mut warnings = Vec::new();
+        for application in &description.applications {
+            if let Some(problem) = &application.problem {
+                let message = format!("dependency `{}`: {}", application.app, problem.message.trim());
+                let complaint = Diagnostic::error(message);
+                errors.push(if problem.kind == "unavailable" && application.fetchable {
+                    complaint.hint("run `mix deps.get` to fetch it")
+                } else {
+                    complaint
+                });
+            }
+        }
+        if let Some(release) = &description.release {
+            let names = &description.project.releases;
+            if !release.declared && !names.is_empty() {
+                let complaint = Diagnostic::error(format!("mix.exs declares no release `{}`", file.release))
+                    .in_file(file.file())
+                    .at(file.span("release"))
+                    .note(format!("it declares {}", names.join(", ")));
+                errors.push(match nearest(&file.release, names.iter().map(String::as_str)) {
+                    Some(name) => complaint.hint(format!("did you mean `{name}`?")),
+                    None => complaint,
+                });
+            } else if !release.declared && description.project.umbrella && file.applications.is_empty() {
+                errors.push(
+                    Diagnostic::error("an umbrella project does not say which of its applications to release")
+                        .in_file(file.file())
+                        .at(file.span("release"))
+                        .hint("name them in release.yaml (`applications: {my_app: permanent}`) or under `releases:` in mix.exs"),
+                );
+            }
+            for step in &release.steps {
+                warnings.push(
+                    Diagnostic::warning(format!("the release step {step} of mix.exs is not run: relgraph runs no Elixir functions as steps"))
+                        .hint("write it as a step of release.yaml (`steps:`)"),
+                );
+            }
+        }
+        let known = self.known(common, description);
+        for (app, _) in &file.applications {
+            if !known.contains(app) {
+                let complaint = Diagnostic::error(format!("there is no application `{app}`"))
+                    .in_file(file.file())
+                    .at(file.key_span(&format!("applications.{app}")));
+                errors.push(match nearest(app, known.iter().map(String::as_str)) {
+                    Some(name) => complaint.hint(format!("did you mean `{name}`?")),
+                    None => complaint
+                        .hint("it is neither a dependency of the project nor part of Erlang or Elixir"),
+                });
+            }
+        }
+        if errors.is_empty() { Ok(warnings) } else { Err(errors) }
+    }
+
+    pub(super) fn known(&self, common: &Common, description: &Description) -> BTreeSet<String> {
+        let own = description.applications.iter().map(|a| a.app.clone());
+        let elixir = common.toolchain.elixir.libraries.iter().cloned();
+        let otp = common.toolchain.erlang_files.inside("lib").filter_map(|(path, _)| {
+            let name = path.strip_prefix("lib/")?;
+            (!name.contains('/')).then(|| name.rsplit_once('-').map_or(name, |(app, _)| app).to_owned())
+        });
+        own.chain(description.project.app.clone()).chain(elixir).chain(otp).collect()
+    }
+}

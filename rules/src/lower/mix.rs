@@ -1,0 +1,295 @@
+//! A Mix project as steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use relgraph_engine::Graph;
+
+use super::{CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
+use crate::diagnostic::Diagnostic;
+use crate::layout::Layout;
+use crate::project::{Application, Description, StripRecipe};
+use crate::schema::{self, PackageFormat, Upgrades};
+use crate::steps::assemble::{Layer, MixParts};
+use crate::steps::boot::{self, Boot, Runtime};
+use crate::steps::compile::{self, Compile, Seen};
+use crate::steps::config::{self, Config};
+use crate::steps::describe::{self, Describe, Whole};
+use crate::steps::driver::{self, Driver};
+use crate::steps::overlay::{self, Overlay};
+use crate::steps::protocols::{self, Consolidate};
+use crate::steps::runtime::{self, IncludeRuntime};
+use crate::steps::scripts::{self, Scripts};
+use crate::steps::strip::{self, Strip};
+use crate::terms::Value;
+use crate::toolchain::Erlang;
+use crate::vm::{Common, DRIVER};
+
+impl Lowering {
+    /// The step that asks Mix.
+    pub fn describe(&self, common: &Common, beside: &BTreeSet<String>) -> Describe {
+        let strip = self.file.strip_wanted().map(|strip| match strip {
+            schema::Strip::No => Value::Bool(false),
+            schema::Strip::Yes { keep, compress } => Value::List(vec![
+                Value::pair(Value::atom("keep"), Value::texts(keep)),
+                Value::pair(Value::atom("compress"), Value::Bool(compress)),
+            ]),
+        });
+        Describe {
+            common: common.clone(),
+            whole: self.whole(beside),
+            release: self.file.release.clone(),
+            strip,
+        }
+    }
+
+    /// The graph that asks Mix what the project is. With the place of its configuration guessed, that is evaluated at the
+    /// same time.
+    pub fn describing(
+        &self,
+        common: &Common,
+        beside: &BTreeSet<String>,
+        config: Option<&str>,
+    ) -> Result<Graph, Vec<Diagnostic>> {
+        let mut steps = Steps::default();
+        self.add_describe(&mut steps, common, beside);
+        if let Some(path) = config {
+            Self::add_config(&mut steps, common, self.whole(beside), path);
+        }
+        self.graph(steps)
+    }
+
+    pub(super) fn add_config(steps: &mut Steps, common: &Common, whole: Whole, path: &str) {
+        let config = Config { common: common.clone(), whole, path: path.to_owned() };
+        steps.add(CONFIG, [DRIVER], config::RULE, config);
+    }
+
+    pub(super) fn add_describe(&self, steps: &mut Steps, common: &Common, beside: &BTreeSet<String>) {
+        steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
+        steps.add(DESCRIBE, [DRIVER], describe::RULE, self.describe(common, beside));
+    }
+
+    /// The whole graph of a Mix release.
+    pub fn mix_release(
+        &self,
+        common: &Common,
+        description: Description,
+        beside: &BTreeSet<String>,
+    ) -> Result<Lowered, Vec<Diagnostic>> {
+        let warnings = self.check(common, &description)?;
+        let mut steps = Steps::default();
+        self.add_describe(&mut steps, common, beside);
+        let whole = self.whole(beside);
+        let declared =
+            description.release.clone().ok_or_else(|| vec![Diagnostic::error("Mix described no release")])?;
+        Self::add_config(&mut steps, common, whole.clone(), &description.project.config_path);
+
+        let applications = self.all_applications(&description);
+        self.add_compiles(&mut steps, common, &description, &applications, &whole.layout)?;
+        // All compilations, describe, config, protocols and boot.
+        common.spares.expect(applications.len() + 4);
+        let recipe = declared.strip.clone();
+        let seen: Vec<Seen> =
+            applications.iter().map(|a| Seen { app: a.app.clone(), build: a.build.clone() }).collect();
+        self.add_strips(&mut steps, &seen, recipe.as_ref(), &description.copied);
+
+        let hot = self.file.upgrades == Some(Upgrades::Hot);
+        let consolidated = description.project.consolidate_protocols;
+        let compiles: Vec<String> = seen.iter().map(|s| compile::step(&s.app)).collect();
+        if consolidated {
+            let action = Consolidate {
+                common: common.clone(),
+                layout: whole.layout.clone(),
+                applications: seen.clone(),
+                recipe: recipe.clone(),
+            };
+            steps.add(protocols::STEP, names(&[DRIVER], &compiles), protocols::RULE, action);
+        }
+        let executables_for = match &self.file.executables_for {
+            Some(wanted) => wanted
+                .iter()
+                .map(|platform| match platform {
+                    schema::Platform::Unix => "unix".to_owned(),
+                    schema::Platform::Windows => "windows".to_owned(),
+                })
+                .collect(),
+            None => declared.executables_for.clone(),
+        };
+        let runtime = self.runtime(&declared.include_erts).map_err(|e| vec![*e])?;
+        let boot = Boot {
+            common: common.clone(),
+            whole,
+            applications: seen.clone(),
+            release: self.file.release.clone(),
+            version: self.file.version.clone(),
+            modes: self
+                .file
+                .applications
+                .iter()
+                .map(|(app, mode)| (app.clone(), word(*mode).to_owned()))
+                .collect(),
+            runtime: runtime.clone(),
+            executables_for: executables_for.clone(),
+            hot,
+            consolidated,
+        };
+        steps.add(boot::STEP, names(&[DRIVER, CONFIG], &compiles), boot::RULE, boot);
+        let include = IncludeRuntime {
+            toolchain: Arc::clone(&common.toolchain),
+            stat: self.sources.stat(),
+            runtime,
+            recipe,
+            copied: description.copied.clone(),
+        };
+        steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
+        steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for });
+
+        let mut layers = self.add_overlays(&mut steps, &declared)?;
+        layers.extend(self.add_custom(&mut steps, Some(&applications))?);
+        let mix = MixParts {
+            applications: seen,
+            hot,
+            consolidated,
+            environment: common.environment.clone(),
+            elixir: description.toolchain.elixir.clone(),
+            otp: description.toolchain.otp.clone(),
+        };
+        let packages = match &self.file.package {
+            Some(packages) => packages.clone(),
+            None if declared.tar => vec![PackageFormat::TarGz],
+            None => Vec::new(),
+        };
+        self.finish(steps, Some(mix), layers, packages, None, Some(description), warnings)
+    }
+
+    /// The project itself as one more application, last: it sees all others.
+    pub(super) fn all_applications(&self, description: &Description) -> Vec<Application> {
+        let mut all = description.applications.clone();
+        if let (Some(app), false) = (&description.project.app, description.project.umbrella) {
+            all.push(Application {
+                app: app.clone(),
+                dest: ".".into(),
+                build: format!("{}/lib/{app}", description.project.build_path),
+                manager: Some("mix".into()),
+                env: self.file.environment_name().to_owned(),
+                scm: "project".into(),
+                fetchable: false,
+                compile: None,
+                app_file: true,
+                optional: false,
+                runtime: true,
+                from_umbrella: false,
+                children: description.applications.iter().map(|a| a.app.clone()).collect(),
+                system_env: BTreeMap::new(),
+                problem: None,
+            });
+        }
+        all
+    }
+
+    pub(super) fn add_compiles(
+        &self,
+        steps: &mut Steps,
+        common: &Common,
+        description: &Description,
+        applications: &[Application],
+        layout: &Layout,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let all: Arc<BTreeSet<String>> = Arc::new(applications.iter().map(|a| a.app.clone()).collect());
+        let folders: Vec<&str> = applications.iter().map(|a| a.dest.as_str()).collect();
+        for application in applications {
+            let mut inner: Vec<&str> = folders.clone();
+            inner.push(&description.project.deps_path);
+            let source = self.sources.of(&application.dest, &inner).map_err(failed)?;
+            let sees: Vec<Seen> = description
+                .visible(&application.children)
+                .into_iter()
+                .filter(|seen| seen.app != application.app)
+                .map(|seen| Seen { app: seen.app.clone(), build: seen.build.clone() })
+                .collect();
+            let needs: Vec<String> = sees.iter().map(|s| compile::step(&s.app)).collect();
+            let action = Compile {
+                common: Common { environment: application.env.clone(), ..common.clone() },
+                application: application.clone(),
+                root: application.dest == ".",
+                source,
+                layout: layout.clone(),
+                sees,
+                all: Arc::clone(&all),
+                deps_path: description.project.deps_path.clone(),
+                lockfile: description.project.lockfile.clone(),
+                build_path: description.project.build_path.clone(),
+            };
+            steps.add(
+                &compile::step(&application.app),
+                names(&[DRIVER, CONFIG], &needs),
+                compile::RULE,
+                action,
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_strips(
+        &self,
+        steps: &mut Steps,
+        seen: &[Seen],
+        recipe: Option<&StripRecipe>,
+        copied: &[String],
+    ) {
+        for one in seen {
+            let action = Strip { app: one.app.clone(), recipe: recipe.cloned(), copied: copied.to_vec() };
+            steps.add(&strip::step(&one.app), [compile::step(&one.app)], strip::RULE, action);
+        }
+    }
+
+    pub(super) fn add_overlays(
+        &self,
+        steps: &mut Steps,
+        declared: &crate::project::Declared,
+    ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
+        let mut folders: Vec<(String, Option<String>)> = Vec::new();
+        let default = format!("{}/overlays", declared.templates);
+        if self.root.join(&default).is_dir() {
+            folders.push((default, None));
+        }
+        folders.extend(declared.overlays.iter().map(|folder| (folder.clone(), None)));
+        for (index, folder) in self.file.overlays.iter().flatten().enumerate() {
+            folders.push((folder.to_string_lossy().into_owned(), Some(format!("overlays[{index}]"))));
+        }
+        let mut layers = Vec::new();
+        for (folder, key) in folders {
+            let real = self.root.join(&folder);
+            if !real.is_dir() {
+                let complaint =
+                    Diagnostic::error(format!("there is no folder `{folder}` to lay over the release"));
+                return Err(vec![match key {
+                    Some(key) => complaint.in_file(self.file.file()).at(self.file.span(&key)),
+                    None => complaint.note("mix.exs names it in `overlays:`"),
+                }]);
+            }
+            let files = self.sources.whole(&folder).map_err(failed)?;
+            let name = overlay::step(&folder);
+            steps.add(&name, NONE, overlay::RULE, Overlay { folder, files });
+            layers.push(Layer { step: name, output: "files".into(), into: String::new() });
+        }
+        Ok(layers)
+    }
+
+    pub(super) fn runtime(&self, declared: &serde_json::Value) -> Result<Runtime, Box<Diagnostic>> {
+        let at = |path: &Path| Erlang::at(&self.root.join(path)).map(Runtime::Other);
+        match self.file.runtime_wanted() {
+            Some(schema::Runtime::Exclude) => Ok(Runtime::None),
+            Some(schema::Runtime::Own) => Ok(Runtime::Own),
+            Some(schema::Runtime::At(path)) => {
+                at(&path).map_err(|e| Box::new(e.in_file(self.file.file()).at(self.file.span("runtime"))))
+            }
+            None => match declared {
+                serde_json::Value::Bool(false) => Ok(Runtime::None),
+                serde_json::Value::String(path) => at(Path::new(path)),
+                _ => Ok(Runtime::Own),
+            },
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From release.yaml and what Mix says about the project to a graph of steps.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use relgraph_cache::{StatCache, Store};
+use relgraph_engine::{Action, Graph, GraphBuilder, GraphError, Rule, Step, StepError};
+
+use crate::diagnostic::Diagnostic;
+use crate::layout::Layout;
+use crate::project::Description;
+use crate::schema::{PackageFormat, ReleaseFile, StartMode};
+use crate::sources::Sources;
+use crate::steps::assemble::{self, Assemble, Layer, MixParts};
+use crate::steps::boot;
+use crate::steps::describe::Whole;
+use crate::steps::package::{self, Package};
+use crate::steps::protocols;
+use crate::steps::runtime;
+use crate::steps::scripts;
+use crate::steps::strip;
+use crate::toolchain::Toolchain;
+use crate::vm::Common;
+
+mod check;
+mod custom;
+mod mix;
+
+/// The name of the step that asks Mix what the project is.
+pub const DESCRIBE: &str = "describe";
+/// The name of the step that evaluates the configuration.
+pub const CONFIG: &str = "config";
+
+/// A release.yaml, the project it is about, and what builds it.
+pub struct Lowering {
+    /// What the user wrote.
+    pub file: ReleaseFile,
+    /// The project's folder, absolute.
+    pub root: PathBuf,
+    /// Its files.
+    pub sources: Arc<Sources>,
+    /// What is needed to build a Mix project; `None`: there is none.
+    pub common: Option<Common>,
+}
+
+/// A release as a graph of steps.
+pub struct Lowered {
+    /// The steps.
+    pub graph: Graph,
+    /// The packages wanted.
+    pub packages: Vec<PackageFormat>,
+    /// Where the version comes from, when no step says it.
+    pub version: Option<String>,
+    /// The project, where Mix was asked.
+    pub description: Option<Description>,
+    /// What the user should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Lowering {
+    /// Looks at the project that a release.yaml is about. `path` is the variable PATH.
+    pub fn new(
+        file: ReleaseFile,
+        root: &Path,
+        store: &Store,
+        stat: Arc<StatCache>,
+        path: &str,
+    ) -> Result<Self, Box<Diagnostic>> {
+        if !root.is_dir() {
+            let message = format!("there is no folder {}", root.display());
+            return Err(Box::new(Diagnostic::error(message).in_file(file.file()).at(file.span("project"))));
+        }
+        let common = if root.join("mix.exs").is_file() {
+            Some(Common {
+                toolchain: Arc::new(Toolchain::find(path, store)?),
+                environment: file.environment_name().to_owned(),
+                target: file.target_name().to_owned(),
+                env: file.env.clone(),
+                pass_env: file.pass_env.clone(),
+                spares: Arc::default(),
+            })
+        } else if file.steps.is_empty() {
+            let message = format!("there is no mix.exs in {}", root.display());
+            let hint = "name the project's folder (`project: PATH`), or give the release steps of its own (`steps:`)";
+            let complaint =
+                Diagnostic::error(message).in_file(file.file()).at(file.span("project")).hint(hint);
+            return Err(Box::new(complaint));
+        } else {
+            None
+        };
+        let sources = Arc::new(Sources::new(root, stat));
+        Ok(Lowering { file, root: root.to_owned(), sources, common })
+    }
+
+    /// Folders beside the project that its mix.exs seems to name: a guess that saves asking Mix twice.
+    pub fn guess_beside(&self) -> BTreeSet<String> {
+        let text = std::fs::read_to_string(self.root.join("mix.exs")).unwrap_or_default();
+        let quoted = text.split("path:").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+        quoted
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|path| path.starts_with("../") && self.root.join(path).is_dir())
+            .map(|path| path.trim_end_matches('/').to_owned())
+            .collect()
+    }
+
+    /// The project with folders beside it.
+    pub fn whole(&self, beside: &BTreeSet<String>) -> Whole {
+        let climbs = beside.iter().map(|path| crate::project::climbs(path)).max().unwrap_or(0);
+        let texts: Vec<String> = beside
+            .iter()
+            .flat_map(|folder| ["mix.exs", "rebar.config"].map(|file| self.root.join(folder).join(file)))
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect();
+        let named = |name: &str| {
+            let (inside, whole) = (format!("/{name}/"), format!("/{name}\""));
+            texts.iter().any(|text| text.contains(&inside) || text.contains(&whole))
+        };
+        let layout = Layout::new(&self.root, climbs, &named);
+        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn finish(
+        &self,
+        mut steps: Steps,
+        mix: Option<MixParts>,
+        layers: Vec<Layer>,
+        packages: Vec<PackageFormat>,
+        version: Option<String>,
+        description: Option<Description>,
+        warnings: Vec<Diagnostic>,
+    ) -> Result<Lowered, Vec<Diagnostic>> {
+        let mut needs: Vec<String> = layers.iter().map(|layer| layer.step.clone()).collect();
+        if let Some(mix) = &mix {
+            needs.extend(mix.applications.iter().map(|seen| strip::step(&seen.app)));
+            needs.extend([boot::STEP, runtime::STEP, scripts::STEP].map(str::to_owned));
+            if mix.consolidated {
+                needs.push(protocols::STEP.to_owned());
+            }
+        }
+        steps.add(assemble::STEP, needs, assemble::RULE, Assemble { mix, layers });
+        for &format in &packages {
+            steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
+        }
+        let graph = self.graph(steps)?;
+        Ok(Lowered { graph, packages, version, description, warnings })
+    }
+
+    pub(super) fn graph(&self, steps: Steps) -> Result<Graph, Vec<Diagnostic>> {
+        steps.0.build().map_err(|error| {
+            let file = &self.file;
+            let complaint = Diagnostic::error(error.to_string()).in_file(file.file());
+            vec![match &error {
+                GraphError::UnknownStep { name, needed_by, nearest } => {
+                    let place = self.need(needed_by, name);
+                    let complaint =
+                        Diagnostic::error(format!("step `{needed_by}` needs `{name}`, which does not exist"))
+                            .in_file(file.file())
+                            .at(place);
+                    match nearest {
+                        Some(nearest) => complaint.hint(format!("did you mean `{nearest}`?")),
+                        None => complaint.hint("`relgraph plan` lists the steps of this release"),
+                    }
+                }
+                GraphError::Cycle { path } => {
+                    let own = path.windows(2).find(|pair| file.steps.contains_key(&pair[0]));
+                    complaint.at(own.and_then(|pair| self.need(&pair[0], &pair[1])))
+                }
+                GraphError::Duplicate { name } => complaint.at(file.key_span(&format!("steps.{name}"))),
+            }]
+        })
+    }
+
+    pub(super) fn need(&self, step: &str, need: &str) -> Option<crate::diagnostic::Span> {
+        let index = self.file.steps.get(step)?.needs.iter().position(|n| n == need)?;
+        self.file.span(&format!("steps.{step}.needs[{index}]"))
+    }
+}
+
+/// No needs.
+const NONE: [&str; 0] = [];
+
+#[derive(Default)]
+pub(crate) struct Steps(GraphBuilder);
+
+impl Steps {
+    fn add<N, S>(&mut self, name: &str, needs: N, rule: Rule, action: impl Action + 'static)
+    where
+        N: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        let needs = needs.into_iter().map(Into::into).collect();
+        self.0.add(Step { name: name.to_owned(), needs, rule, action: Arc::new(action) });
+    }
+}
+
+fn names(fixed: &[&str], more: &[String]) -> Vec<String> {
+    fixed.iter().map(|&name| name.to_owned()).chain(more.iter().cloned()).collect()
+}
+
+fn word(mode: StartMode) -> &'static str {
+    match mode {
+        StartMode::Permanent => "permanent",
+        StartMode::Transient => "transient",
+        StartMode::Temporary => "temporary",
+        StartMode::Load => "load",
+        StartMode::None => "none",
+    }
+}
+
+fn failed(error: StepError) -> Vec<Diagnostic> {
+    vec![Diagnostic::error(error.message)]
+}
