@@ -10,6 +10,7 @@ pub mod etf;
 pub mod init;
 mod launch;
 pub mod layout;
+pub mod lock;
 pub mod lower;
 pub mod namespace;
 pub mod package;
