@@ -3,6 +3,8 @@
 //! No VM is started, so this works before anything is installed; what cannot be seen in the text
 //! (names computed by a function) is left to the user.
 
+mod convert;
+mod distillery;
 mod scan;
 
 use std::io::ErrorKind;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, shown};
+pub use convert::Note;
 use scan::{Lang, Token};
 
 /// Whose files were found.
@@ -37,6 +40,10 @@ pub struct Detected {
     pub release: String,
     /// Other releases that are declared.
     pub others: Vec<String>,
+    /// More lines of the release.yaml that says the same.
+    pub lines: Vec<String>,
+    /// What they do not say, by the line of `file`.
+    pub notes: Vec<Note>,
 }
 
 /// Finds out what the project in the folder `project` releases.
@@ -54,7 +61,9 @@ pub fn detect(project: &Path) -> Result<Detected, Box<Diagnostic>> {
             let names = scan::distillery_releases(&tokens);
             if !names.is_empty() {
                 let default = scan::option(&tokens, "default_release");
-                return Ok(detected(ProjectKind::Distillery, distillery, names, default));
+                let mut found = detected(ProjectKind::Distillery, distillery, names, default);
+                found.say_the_same(&config, scan::option(&scan::tokens(&text, Lang::Elixir), "app"));
+                return Ok(found);
             }
         }
         let umbrella = tokens.iter().any(|token| *token == Token::Key("apps_path".into()));
@@ -103,7 +112,33 @@ fn detected(kind: ProjectKind, file: PathBuf, names: Vec<String>, default: Optio
         }
         None => others.remove(0),
     };
-    Detected { kind, file, release, others }
+    Detected { kind, file, release, others, lines: Vec::new(), notes: Vec::new() }
+}
+
+impl Detected {
+    /// Another release than the one that the project says.
+    pub fn rename(&mut self, name: &str) -> Result<(), Box<Diagnostic>> {
+        if self.release != name {
+            self.others.retain(|other| other != name);
+            self.others.insert(0, std::mem::replace(&mut self.release, name.to_owned()));
+            if self.kind == ProjectKind::Distillery
+                && let Some(config) = read(&self.file)?
+            {
+                let mix = self.file.parent().and_then(Path::parent).unwrap_or(Path::new("")).join("mix.exs");
+                let app =
+                    read(&mix)?.and_then(|text| scan::option(&scan::tokens(&text, Lang::Elixir), "app"));
+                self.say_the_same(&config, app);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what Distillery's configuration says about the release, built for `prod`.
+    fn say_the_same(&mut self, config: &str, app: Option<String>) {
+        let blocks = distillery::blocks(config);
+        let converted = convert::convert(&blocks, &self.release, "prod", app.as_deref());
+        (self.lines, self.notes) = (converted.lines, converted.notes);
+    }
 }
 
 fn read(path: &Path) -> Result<Option<String>, Box<Diagnostic>> {
@@ -126,6 +161,15 @@ pub fn render(detected: &Detected) -> String {
     if !detected.others.is_empty() {
         let others: Vec<String> = detected.others.iter().map(|name| shown(name)).collect();
         text.push_str(&format!("# Also declared: {}. Each has a file of its own.\n", others.join(", ")));
+    }
+    for line in &detected.lines {
+        text.push_str(&format!("{line}\n"));
+    }
+    if !detected.notes.is_empty() {
+        text.push_str(&format!("\n# Not taken over from {}:\n", shown(&detected.file.to_string_lossy())));
+    }
+    for note in &detected.notes {
+        text.push_str(&format!("# - line {}: {}\n", note.line, shown(&note.message)));
     }
     text.push_str(match detected.kind {
         ProjectKind::Rebar3 => "\n# Left out, what rebar.config says holds.\n",

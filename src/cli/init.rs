@@ -37,7 +37,7 @@ pub struct InitArgs {
 pub fn run(context: &Context, args: &InitArgs) -> Result<ExitCode, Stop> {
     let mut detected = detect(&args.dir)?;
     if let Some(name) = &args.name {
-        rename(&mut detected, name);
+        detected.rename(name)?;
     }
     let name = Path::new("release.yaml");
     let path = if args.dir == Path::new(".") { name.to_owned() } else { args.dir.join(name) };
@@ -58,6 +58,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<ExitCode, Stop> {
                 "from": detected.file,
                 "release": detected.release,
                 "others": detected.others,
+                "notes": detected.notes.iter().map(|note| json!({"line": note.line, "message": note.message})).collect::<Vec<_>>(),
                 "wrote": path,
             })
         },
@@ -70,6 +71,9 @@ fn said(detected: &Detected, path: &Path, kind: &str) -> String {
     let mut text = format!("found {kind}: release {} in {}\n", detected.release, short(&detected.file));
     if !detected.others.is_empty() {
         text.push_str(&format!("  also there: {}\n", detected.others.join(", ")));
+    }
+    for note in &detected.notes {
+        text.push_str(&format!("  {}:{}: {}\n", short(&detected.file), note.line, note.message));
     }
     text.push_str(&format!("wrote {}\n", short(path)));
     let named = if path == Path::new("release.yaml") { String::new() } else { format!(" {}", short(path)) };
@@ -84,14 +88,6 @@ fn kind(kind: ProjectKind) -> (&'static str, &'static str) {
         ProjectKind::MixUmbrella => ("mix_umbrella", "a Mix umbrella project"),
         ProjectKind::Distillery => ("distillery", "a Mix project with Distillery"),
         ProjectKind::Rebar3 => ("rebar3", "a rebar3 project"),
-    }
-}
-
-/// The release that was asked for comes first, whether the project names it or not.
-fn rename(detected: &mut Detected, name: &str) {
-    if detected.release != name {
-        detected.others.retain(|other| other != name);
-        detected.others.insert(0, std::mem::replace(&mut detected.release, name.to_owned()));
     }
 }
 
@@ -115,26 +111,4 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Stop> {
     }
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_release_that_was_asked_for_comes_first() {
-        let mut detected = Detected {
-            kind: ProjectKind::Mix,
-            file: "mix.exs".into(),
-            release: "a".into(),
-            others: vec!["b".into(), "c".into()],
-        };
-        rename(&mut detected, "b");
-        assert_eq!(
-            (detected.release.as_str(), &detected.others[..]),
-            ("b", &["a".to_owned(), "c".into()][..])
-        );
-        rename(&mut detected, "new");
-        assert_eq!(detected.others, ["b", "a", "c"]);
-    }
 }

@@ -7,7 +7,7 @@ pub(super) enum Lang {
     Erlang,
 }
 
-/// A token; strings and numbers only keep their place.
+/// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     /// `name:` in Elixir.
@@ -16,7 +16,8 @@ pub(super) enum Token {
     Atom(String),
     /// Any other word: `do`, `@version`, `Mix`.
     Word(String),
-    Text,
+    /// A string, or a character, as it is written between the quotes.
+    Text(String),
     Sign(char),
 }
 
@@ -26,11 +27,18 @@ fn is_word(c: char) -> bool {
 
 /// Cuts `text` into tokens; what it does not know becomes a sign.
 pub(super) fn tokens(text: &str, lang: Lang) -> Vec<Token> {
+    placed(text, lang).into_iter().map(|(_, token)| token).collect()
+}
+
+/// The same with the line in which each begins, from 1.
+pub(super) fn placed(text: &str, lang: Lang) -> Vec<(usize, Token)> {
     let comment = if lang == Lang::Elixir { '#' } else { '%' };
     let chars: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
-    let mut i = 0;
+    let (mut i, mut line, mut counted) = (0, 1, 0);
     while let Some(&c) = chars.get(i) {
+        line += chars[counted..i].iter().filter(|c| **c == '\n').count();
+        counted = i;
         let next = chars.get(i + 1).copied();
         if c == comment {
             while chars.get(i).is_some_and(|c| *c != '\n') {
@@ -40,40 +48,41 @@ pub(super) fn tokens(text: &str, lang: Lang) -> Vec<Token> {
             let (inner, end) = quoted(&chars, i);
             i = end;
             if lang == Lang::Erlang && c == '\'' {
-                tokens.push(Token::Atom(inner));
+                tokens.push((line, Token::Atom(inner)));
             } else if lang == Lang::Elixir && chars.get(i) == Some(&':') && chars.get(i + 1) != Some(&':') {
                 i += 1;
-                tokens.push(Token::Key(inner));
+                tokens.push((line, Token::Key(inner)));
             } else {
-                tokens.push(Token::Text);
+                tokens.push((line, Token::Text(inner)));
             }
         } else if lang == Lang::Elixir && c == ':' && next == Some('"') {
             let (inner, end) = quoted(&chars, i + 1);
             i = end;
-            tokens.push(Token::Atom(inner));
+            tokens.push((line, Token::Atom(inner)));
         } else if lang == Lang::Elixir && c == ':' && next.is_some_and(is_word) {
             let (word, end) = word(&chars, i + 1);
             i = end;
-            tokens.push(Token::Atom(word));
+            tokens.push((line, Token::Atom(word)));
         } else if (lang == Lang::Elixir && c == '?' || lang == Lang::Erlang && c == '$') && next.is_some() {
             // A character, which may be a quote.
-            i += if next == Some('\\') { 3 } else { 2 };
-            tokens.push(Token::Text);
+            let end = (i + if next == Some('\\') { 3 } else { 2 }).min(chars.len());
+            tokens.push((line, Token::Text(chars[i + 1..end].iter().collect())));
+            i = end;
         } else if is_word(c) {
             let (word, end) = word(&chars, i);
             i = end;
             let key = lang == Lang::Elixir && chars.get(i) == Some(&':') && chars.get(i + 1) != Some(&':');
             if key {
                 i += 1;
-                tokens.push(Token::Key(word));
+                tokens.push((line, Token::Key(word)));
             } else if lang == Lang::Erlang && c.is_lowercase() {
-                tokens.push(Token::Atom(word));
+                tokens.push((line, Token::Atom(word)));
             } else {
-                tokens.push(Token::Word(word));
+                tokens.push((line, Token::Word(word)));
             }
         } else {
             if !c.is_whitespace() {
-                tokens.push(Token::Sign(c));
+                tokens.push((line, Token::Sign(c)));
             }
             i += 1;
         }

@@ -104,6 +104,8 @@ fn what_is_written_reads_back_with_and_without_its_comments() {
         file: "mix.exs".into(),
         release: "sequence".into(),
         others: vec!["worker".into()],
+        lines: vec![],
+        notes: vec![],
     };
     let text = render(&detected);
     let file = ReleaseFile::parse(Path::new("release.yaml"), text.as_bytes()).unwrap();
@@ -127,6 +129,8 @@ fn odd_names_are_quoted() {
             file: "x".into(),
             release: name.into(),
             others: vec!["c\nd: e".into()],
+            lines: vec![],
+            notes: vec![],
         };
         let text = render(&detected);
         assert_eq!(text.lines().nth(1), Some(line));
@@ -156,5 +160,102 @@ fn any_text_is_survived() {
             scan::relx_releases(&tokens);
             scan::distillery_releases(&tokens);
         }
+    }
+}
+
+const DISTILLERY: &str = r#"
+use Distillery.Releases.Config, default_release: :web, default_environment: Mix.env()
+
+environment :dev do
+  set dev_mode: true
+  set cookie: :"dev secret"
+end
+
+environment :prod do
+  set include_erts: false
+  set cookie: :"top secret"
+  set vm_args: "rel/vm.args"
+  plugin Conform.ReleasePlugin, a: 1
+end
+
+release :web do
+  set version: current_version(:sequence)
+  set include_erts: true
+  set applications: [
+    :runtime_tools, # comment
+    sequence: :permanent,
+    "odd-app": :load,
+    {:os_mon, :transient}
+  ]
+  set commands: [migrate: "rel/commands/migrate.sh"]
+  set overlays: [{:copy, "rel/a.exs", "etc/a.exs"}, {:mkdir, "var/log"}, {:template, "x.eex", "etc/x"},
+                 {:copy, "b", "etc/<%= release_name %>"}]
+  set overlay_vars: [a: 1]
+  set config_providers: [{Provider, ["${RELEASE_ROOT_DIR}/etc/a.exs"]}]
+  set output_dir: System.get_env("OUT") <> "/x"
+end
+release :other do
+  set version: "9.1"
+end
+"#;
+
+#[test]
+fn distillery_settings_are_taken_over_or_noted() {
+    let dir = project(&[("mix.exs", APP), ("rel/config.exs", DISTILLERY)]);
+    let mut detected = detect(dir.path()).unwrap();
+    let text = render(&detected);
+    assert!(!text.contains("secret"), "{text}");
+    let file = ReleaseFile::parse(Path::new("release.yaml"), text.as_bytes()).unwrap();
+    let modes: Vec<&str> = file.applications.iter().map(|(app, _)| app.as_str()).collect();
+    assert_eq!(modes, ["runtime_tools", "sequence", "os_mon"]);
+    assert_eq!(file.runtime, Some(crate::schema::Runtime::Exclude), "the environment wins");
+    assert_eq!(file.strip, Some(crate::schema::Strip::No));
+    assert_eq!(file.version, None, "it is the application's");
+    let step = &file.steps["overlays"];
+    assert_eq!(step.run, ["mkdir -p var/log", "mkdir -p etc && cp -R rel/a.exs etc/a.exs"]);
+    assert_eq!(
+        (&step.inputs[..], &step.outputs[..]),
+        (&["rel/a.exs".into()][..], &["var/log".into(), "etc/a.exs".into()][..])
+    );
+    let notes: Vec<(usize, &str)> = detected
+        .notes
+        .iter()
+        .map(|note| (note.line, note.message.split([':', ' ']).next().unwrap()))
+        .collect();
+    let words = [
+        (4, "environment"),
+        (11, "a"),
+        (12, "`rel/vm.args`"),
+        (13, "plugin"),
+        (19, "`odd-app`"),
+        (25, "command"),
+        (26, "overlay"),
+        (26, "overlay"),
+        (28, "variables"),
+        (29, "config"),
+        (30, "`output_dir`"),
+    ];
+    assert_eq!(notes, words, "{:#?}", detected.notes);
+
+    detected.rename("other").unwrap();
+    assert_eq!((detected.release.as_str(), &detected.others[..]), ("other", &["web".to_owned()][..]));
+    let file = ReleaseFile::parse(Path::new("release.yaml"), render(&detected).as_bytes()).unwrap();
+    assert_eq!((file.version.as_deref(), file.applications.len()), (Some("9.1"), 0));
+}
+
+#[test]
+fn any_distillery_file_is_survived() {
+    for cut in 0..DISTILLERY.len() {
+        if let Some(text) = DISTILLERY.get(..cut) {
+            distillery::blocks(text);
+        }
+    }
+    for text in [
+        "release :a do set x: [}, 1",
+        "release :a do set x: (((",
+        "release :a do set x: 1 |> |> y",
+        "release :a do set x: ]",
+    ] {
+        distillery::blocks(text);
     }
 }
