@@ -5,6 +5,9 @@ defmodule Relgraph.Compile do
   What the application may see of others is on the code path that the request names, and nowhere else.
   """
 
+  # As `mix deps.compile` has them. What the application may see is on the code path, so that nothing has to be looked for.
+  @options ["--from-mix-deps-compile", "--no-archives-check"]
+
   @doc "Compiles `request.app`, found at `request.dest`, into `request.build`."
   @spec run(map) :: map
   def run(request) do
@@ -26,30 +29,17 @@ defmodule Relgraph.Compile do
   # Logger reads its options when it starts; Mix starts it with the configuration loaded.
   defp load_configured(_request), do: :ok
 
-  defp mix(request) do
-    options = ["--from-mix-deps-compile", "--no-archives-check"]
-    options = if request.root, do: options, else: options ++ ["--no-warnings-as-errors"]
-
-    Mix.Project.in_project(request.app, request.dest, project_options(request), fn _ ->
-      Mix.Task.run("compile", options)
+  defp mix(%{root: true} = request) do
+    Mix.Project.in_project(request.app, request.dest, [consolidate_protocols: false], fn module ->
+      Relgraph.Dependencies.put(module, request)
+      Mix.Task.run("compile", @options)
     end)
   end
 
-  defp project_options(%{root: true}), do: [consolidate_protocols: false]
-
-  defp project_options(request) do
-    [
-      inherit_parent_config_files: not request.fetchable,
-      build_embedded: false,
-      build_per_environment: true,
-      consolidate_protocols: false,
-      consolidation_path: Path.join(request.env_path, "consolidated"),
-      deps_path: request.deps_path,
-      env_path: request.env_path,
-      lockfile: request.lockfile,
-      app_path: request.build,
-      build_scm: if(request.fetchable, do: Relgraph.SCM, else: Mix.SCM.Path)
-    ]
+  defp mix(request) do
+    Relgraph.Dependencies.in_dependency(request, fn ->
+      Mix.Task.run("compile", @options ++ ["--no-warnings-as-errors"])
+    end)
   end
 
   defp rebar3(request) do

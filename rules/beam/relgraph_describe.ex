@@ -22,6 +22,7 @@ defmodule Relgraph.Describe do
         consolidate_protocols: config[:consolidate_protocols],
         lockfile: relative(Path.expand(config[:lockfile]), root),
         default_release: config[:default_release],
+        dependency_config: encode(dependency_config(config)),
         releases: Enum.map(config[:releases] || [], &Atom.to_string(elem(&1, 0)))
       },
       applications: Enum.map(deps, &dependency(&1, root, known)),
@@ -69,9 +70,32 @@ defmodule Relgraph.Describe do
         for(child <- dep.deps, MapSet.member?(known, child.app), uniq: true, do: child.app),
       system_env:
         Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
+      mix: encode(mix(dep)),
       problem: problem(dep)
     }
   end
+
+  # What `Mix.Project.deps_config/1` hands down to dependencies, less the paths, which are known where it is used.
+  defp dependency_config(config) do
+    paths = ~w(consolidation_path deps_path env_path deps_build_path lockfile)a
+    config |> Mix.Project.deps_config() |> Keyword.drop(paths)
+  end
+
+  # What Mix asks its own list of dependencies about while it compiles: `Relgraph.Dependencies` makes that list from it.
+  # What a dependency is locked to is told by its sources.
+  defp mix(%Mix.Dep{} = dep) do
+    children = for child <- dep.deps, do: {child.app, options(child)}
+    {dep.app, dep.manager, dep.scm, dep.top_level, options(dep), children}
+  end
+
+  defp options(dep) do
+    kept =
+      ~w(app compile env from_umbrella in_umbrella manager only optional override runtime targets)a
+
+    dep.opts |> Keyword.take(kept) |> Enum.sort()
+  end
+
+  defp encode(term), do: term |> :erlang.term_to_binary(minor_version: 2) |> Base.encode64()
 
   defp scm(%Mix.Dep{scm: Mix.SCM.Path} = dep),
     do: if(dep.opts[:from_umbrella], do: :umbrella, else: :path)

@@ -42,6 +42,8 @@ pub struct Project {
     pub default_release: Option<String>,
     /// Names of the releases that it declares.
     pub releases: Vec<String>,
+    /// What it hands down to dependencies; only the driver reads it.
+    pub dependency_config: String,
 }
 
 /// One dependency.
@@ -75,6 +77,8 @@ pub struct Application {
     pub children: Vec<String>,
     /// Environment variables that its compilation gets.
     pub system_env: BTreeMap<String, String>,
+    /// Its entry in Mix's list of dependencies; only the driver reads it. Empty for the project itself.
+    pub mix: String,
     /// Why it cannot be used.
     pub problem: Option<Problem>,
 }

@@ -13,7 +13,7 @@ use crate::project::{Application, Description, StripRecipe};
 use crate::schema::{self, PackageFormat, Upgrades};
 use crate::steps::assemble::{Layer, MixParts};
 use crate::steps::boot::{self, Boot, Runtime};
-use crate::steps::compile::{self, Compile, Seen};
+use crate::steps::compile::{self, Compile, Dependency, Seen};
 use crate::steps::config::{self, Config};
 use crate::steps::describe::{self, Describe, Whole};
 use crate::steps::driver::{self, Driver};
@@ -182,6 +182,7 @@ impl Lowering {
                 from_umbrella: false,
                 children: description.applications.iter().map(|a| a.app.clone()).collect(),
                 system_env: BTreeMap::new(),
+                mix: String::new(),
                 problem: None,
             });
         }
@@ -202,10 +203,23 @@ impl Lowering {
             let mut inner: Vec<&str> = folders.clone();
             inner.push(&description.project.deps_path);
             let source = self.sources.of(&application.dest, &inner).map_err(failed)?;
-            let sees: Vec<Seen> = description
+            let visible: Vec<&Application> = description
                 .visible(&application.children)
                 .into_iter()
                 .filter(|seen| seen.app != application.app)
+                .collect();
+            let dependencies = visible
+                .iter()
+                .copied()
+                .chain((!application.mix.is_empty()).then_some(application))
+                .map(|seen| Dependency {
+                    mix: seen.mix.clone(),
+                    dest: seen.dest.clone(),
+                    build: seen.build.clone(),
+                })
+                .collect();
+            let sees: Vec<Seen> = visible
+                .iter()
                 .map(|seen| Seen { app: seen.app.clone(), build: seen.build.clone() })
                 .collect();
             let needs: Vec<String> = sees.iter().map(|s| compile::step(&s.app)).collect();
@@ -216,6 +230,8 @@ impl Lowering {
                 source,
                 layout: layout.clone(),
                 sees,
+                dependencies,
+                dependency_config: description.project.dependency_config.clone(),
                 all: Arc::clone(&all),
                 deps_path: description.project.deps_path.clone(),
                 lockfile: description.project.lockfile.clone(),

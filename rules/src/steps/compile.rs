@@ -36,6 +36,17 @@ pub struct Seen {
     pub build: String,
 }
 
+/// An entry of Mix's list of dependencies.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    /// What Mix knows of it, as the description has it.
+    pub mix: String,
+    /// Its sources, seen from the project's folder.
+    pub dest: String,
+    /// Where it is built, seen from the project's folder.
+    pub build: String,
+}
+
 /// Compiles one application.
 pub struct Compile {
     /// What it shares with the others, `MIX_ENV` being this application's own.
@@ -50,6 +61,10 @@ pub struct Compile {
     pub layout: Layout,
     /// What it sees, in the order of the description.
     pub sees: Vec<Seen>,
+    /// What Mix's own list of dependencies says of those that it sees, and of itself unless it is the project.
+    pub dependencies: Vec<Dependency>,
+    /// What the project hands down to dependencies.
+    pub dependency_config: String,
     /// Names of all applications of the project: the configuration of one that it does not see is none of its business.
     pub all: Arc<BTreeSet<String>>,
     /// Where dependencies lie, seen from the project's folder.
@@ -100,6 +115,8 @@ impl Action for Compile {
         parts.text("root", if self.root { "yes" } else { "no" });
         parts.text("fetchable", if app.fetchable { "yes" } else { "no" });
         parts.list("dependencies", self.sees.iter().map(|seen| seen.app.as_str()));
+        parts.list("dependency options", self.dependencies.iter().map(|seen| seen.mix.as_str()));
+        parts.text("dependency configuration", &self.dependency_config);
         if let Some(command) = &app.compile {
             parts.text("command", command.to_string());
         }
@@ -167,6 +184,9 @@ impl Compile {
         let inside = |path: &str| Value::text(vm.inside(&self.layout.at(path)));
         let system_env =
             app.system_env.iter().map(|(n, v)| Value::pair(Value::text(n), Value::text(v))).collect();
+        let dependencies = self.dependencies.iter().map(|seen| {
+            Value::pair(Value::text(&seen.mix), Value::pair(inside(&seen.dest), inside(&seen.build)))
+        });
         let mut pairs = vec![
             ("cwd", inside(&app.dest)),
             ("app", Value::atom(&app.app)),
@@ -179,6 +199,8 @@ impl Compile {
             ("root", Value::Bool(self.root)),
             ("fetchable", Value::Bool(app.fetchable)),
             ("code_paths", Value::List(code_paths)),
+            ("dependencies", Value::List(dependencies.collect())),
+            ("dependency_config", Value::text(&self.dependency_config)),
             ("config", Value::List(config)),
             ("system_env", Value::List(system_env)),
         ];

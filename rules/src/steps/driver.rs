@@ -10,10 +10,11 @@ use crate::vm::{Common, Vm};
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "driver", version: 1 };
 
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: &[(&str, &str)] = &[
     ("relgraph_boot.ex", include_str!("../../beam/relgraph_boot.ex")),
     ("relgraph_compile.ex", include_str!("../../beam/relgraph_compile.ex")),
     ("relgraph_config.ex", include_str!("../../beam/relgraph_config.ex")),
+    ("relgraph_dependencies.ex", include_str!("../../beam/relgraph_dependencies.ex")),
     ("relgraph_describe.ex", include_str!("../../beam/relgraph_describe.ex")),
     ("relgraph_driver.ex", include_str!("../../beam/relgraph_driver.ex")),
     ("relgraph_hex.ex", include_str!("../../beam/relgraph_hex.ex")),
