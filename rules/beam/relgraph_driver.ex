@@ -64,10 +64,8 @@ defmodule Relgraph.Driver do
   defp facts(request, trace) do
     prefix = request.prefix <> "/"
 
-    reads =
-      for {kind, path} <- trace.reads, String.starts_with?(path, prefix) do
-        [kind, path |> String.replace_prefix(prefix, "")]
-      end
+    # Absolute: something of the system.
+    reads = for {kind, path} <- trace.reads, do: [kind, String.replace_prefix(path, prefix, "")]
 
     loaded =
       for {module, file} <- :code.all_loaded(),

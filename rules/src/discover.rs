@@ -78,6 +78,16 @@ impl Scope<'_> {
         Ok(probes.into_iter().collect())
     }
 
+    /// Whether a probe is about the step's own sources.
+    pub fn is_own(&self, probe: &Probe) -> bool {
+        let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe
+        else {
+            return false;
+        };
+        !self.ignored.iter().any(|folder| within(path, folder))
+            && self.own.iter().any(|folder| within(path, folder))
+    }
+
     fn dependency(&self, path: &str) -> Option<(&str, &str)> {
         self.dependencies
             .iter()

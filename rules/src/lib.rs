@@ -10,6 +10,8 @@ pub mod etf;
 pub mod init;
 mod launch;
 pub mod layout;
+
+mod links;
 pub mod lock;
 pub mod lower;
 pub mod namespace;

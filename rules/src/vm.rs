@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::launch;
 use crate::layout::Layout;
+use crate::links::Work;
 use crate::spares::{GATE, Spares};
 use crate::terms::{self, Value};
 use crate::toolchain::Toolchain;
@@ -137,6 +138,11 @@ impl<'a> Vm<'a> {
     /// The path at which the VM sees it.
     pub fn inside(&self, path: &str) -> String {
         format!("{}/{path}", self.prefix)
+    }
+
+    /// The folder, as what its links mean is found out.
+    pub fn work(&self) -> Work<'_> {
+        Work { real: self.scratch.path(), prefix: &self.prefix }
     }
 
     /// Shows a real file or folder, read-only. Not for a VM that may run already.

@@ -1,9 +1,11 @@
 //! Owns `mix release` at the path at which relgraph's steps find the project, and the comparison with what it makes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
-use relgraph_engine::{Cancel, SandboxPolicy, SandboxSpec, Sandboxer};
+use relgraph_engine::{Cancel, Mount, SandboxPolicy, SandboxSpec, Sandboxer};
 
 use super::RELGRAPH;
 use super::files::{differences, snapshot};
@@ -31,18 +33,36 @@ impl Mix {
             .map(|dir| dir.join("rebar3"))
             .find(|file| file.is_file())
             .expect("rebar3 is in PATH");
+        // Generated code may name the file of Erlang that it was made with: Erlang and Elixir lie where relgraph's steps
+        // find them.
+        let (otp, elixir) = (installed("erl"), installed("elixir"));
+        let inside = |path: &str| format!("{prefix}/{path}");
+        let erts =
+            fs::read_dir(&otp).expect("OTP").flatten().map(|e| e.file_name().into_string().expect("a name"));
+        let erts = erts.filter(|name| name.starts_with("erts-")).max().expect("its runtime");
         let env = [
-            ("PATH", std::env::var("PATH").unwrap_or_default()),
-            ("HOME", format!("{prefix}/home")),
+            ("PATH", format!("{}:{}:/usr/local/bin:/usr/bin:/bin", inside("otp/bin"), inside("elixir/bin"))),
+            ("ROOTDIR", inside("otp")),
+            ("BINDIR", inside(&format!("otp/{erts}/bin"))),
+            ("EMU", "beam".into()),
+            ("PROGNAME", "erl".into()),
+            ("HOME", inside("home")),
             ("LANG", "C.UTF-8".into()),
             ("MIX_ENV", "prod".into()),
             ("MIX_REBAR3", rebar3.display().to_string()),
-            // The order of large maps follows the scheduling: one scheduler, as relgraph has it.
-            ("ELIXIR_ERL_OPTIONS", "+S 1:1 +SDio 1 +SDcpu 1:1".into()),
         ];
-        let mut argv = vec!["mix".to_owned(), "release".into(), "--overwrite".into(), "--quiet".into()];
+        // The order of large maps follows the scheduling: one scheduler, as relgraph has it.
+        let vm = "-noshell +S 1:1 +SDio 1 +SDcpu 1:1 -elixir_root";
+        let mut argv = vec![inside(&format!("otp/{erts}/bin/erlexec"))];
+        argv.extend(vm.split(' ').map(str::to_owned));
+        argv.extend([inside("elixir/lib"), "-pa".to_owned()]);
+        let libraries = fs::read_dir(elixir.join("lib")).expect("Elixir's applications").flatten();
+        argv.extend(libraries.map(|e| inside(&format!("elixir/lib/{}/ebin", e.file_name().display()))));
+        let start = ["-s", "elixir", "start_cli", "-extra"].map(str::to_owned);
+        argv.extend(start.into_iter().chain([inside("elixir/bin/mix")]));
+        argv.extend(["release", "--overwrite", "--quiet"].map(str::to_owned));
         // Mix takes the name of a release only where releases are declared.
-        let declared = std::fs::read_to_string(self.work.join(&self.at).join("mix.exs")).unwrap_or_default();
+        let declared = fs::read_to_string(self.work.join(&self.at).join("mix.exs")).unwrap_or_default();
         if declared.contains("releases:") {
             argv.push(name.to_owned());
         }
@@ -51,6 +71,7 @@ impl Mix {
             argv,
             env: env.map(|(name, value)| (name.to_owned(), value)).into(),
             cwd: format!("{prefix}/{}", self.at),
+            mounts: vec![Mount::read_only(otp, inside("otp")), Mount::read_only(elixir, inside("elixir"))],
             ..SandboxSpec::default()
         };
         let finished = sandboxer.run(&spec, &Cancel::new(), &|_, _| {}).expect("mix starts");
@@ -63,6 +84,18 @@ impl Mix {
         let build = self.work.join(&self.at).join("_build");
         relgraph_cache::remove_tree(&build).expect("the build folder can be removed");
     }
+}
+
+/// Where Erlang or Elixir is installed.
+fn installed(program: &str) -> PathBuf {
+    let root = match program {
+        "erl" => {
+            Command::new("erl").args(["-noshell", "-eval", "io:format(code:root_dir()), halt()."]).output()
+        }
+        _ => Command::new("elixir").args(["-e", "IO.write Application.app_dir(:elixir, \"../..\")"]).output(),
+    };
+    let root = String::from_utf8(root.expect("it starts").stdout).expect("a path");
+    fs::canonicalize(&root).unwrap_or_else(|e| panic!("{root}: {e}"))
 }
 
 /// What differs on purpose. The cookie is made when it is needed, and the launcher is relgraph's own.

@@ -6,6 +6,7 @@ pub mod files;
 pub mod mix;
 pub mod node;
 pub mod project;
+pub mod small;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,6 +125,9 @@ impl TestSpace {
 
 impl Drop for TestSpace {
     fn drop(&mut self) {
+        if std::env::var_os("RELGRAPH_TEST_KEEP").is_some() {
+            return;
+        }
         // Nothing is left to do where it cannot be removed.
         let _ = relgraph_cache::remove_tree(&self.root);
         // Where every user may look there is nothing else; fails where there is.

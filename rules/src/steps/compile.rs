@@ -172,7 +172,8 @@ impl Action for Compile {
             ignored: vec![build.clone(), format!("{at}/_build")],
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
-        let probes = scope.probes(&said.facts, cx.env)?;
+        let mut probes = scope.probes(&said.facts, cx.env)?;
+        probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
         let outputs = outputs(cx.store, &vm.real(&build), &app.app)?;
         Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
     }
