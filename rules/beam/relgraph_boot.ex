@@ -265,16 +265,24 @@ defmodule Relgraph.Boot do
     end
   end
 
+  # The path of the applications is the boot script's business. How it is written differs between versions of Elixir.
   defp unix_elixir(text, release) do
     text
     |> String.replace(~s[ -pa "$SCRIPT_PATH"/../lib/*/ebin], "")
-    |> String.replace(~s[ -elixir_root "$SCRIPT_PATH"/../lib], "")
+    |> String.replace(
+      ~s[ -elixir_root "$SCRIPT_PATH"/../lib -pa "$SCRIPT_PATH"/../lib/elixir/ebin ],
+      " "
+    )
     |> erts_bin(release, ~s["$SCRIPT_PATH"/../../erts-#{release.erts_version}/bin/])
   end
 
   defp windows_elixir(text, release) do
     text
     |> String.replace(~s[goto expand_erl_libs], ~s[goto run])
+    |> String.replace(
+      ~s[ -elixir_root !SCRIPT_PATH!..\\lib -pa !SCRIPT_PATH!..\\lib\\elixir\\ebin ],
+      " "
+    )
     |> erts_bin(release, ~s[%~dp0\\..\\..\\erts-#{release.erts_version}\\bin\\])
   end
 
