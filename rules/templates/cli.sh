@@ -34,14 +34,18 @@ REL_VSN_DIR=$RELEASE_ROOT/releases/$RELEASE_VSN
 # Other names of the same commands become the usual ones here, because env.sh may look at the command.
 case $1 in
   foreground) shift; set -- start "$@" ;;
+#<elixir
   console) shift; set -- start_iex "$@" ;;
+#elixir>
   remote_console) shift; set -- remote "$@" ;;
 esac
 RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_COMMAND
 
+#<elixir
 # shellcheck source=/dev/null
 . "$REL_VSN_DIR/env.sh"
+#elixir>
 
 COOKIE_FILE=$RELEASE_ROOT/releases/COOKIE
 RELEASE_MODE=${RELEASE_MODE:-embedded}
@@ -55,6 +59,7 @@ RELEASE_BOOT_SCRIPT_CLEAN=${RELEASE_BOOT_SCRIPT_CLEAN:-start_clean}
 export RELEASE_MODE RELEASE_NODE RELEASE_TMP RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
 export RELEASE_DISTRIBUTION RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN
 
+#<elixir
 usage () {
   cat << END
 Usage: $RELEASE_PROG COMMAND [ARGS]
@@ -84,6 +89,7 @@ Commands that need no running system:
     help             Prints this text
 END
 }
+#elixir>
 
 # Two bytes on purpose: every name that ever connected to a node stays in its atom table.
 rand () {
@@ -146,6 +152,7 @@ check_distribution () {
   fail "Expected RELEASE_DISTRIBUTION to be sname, name, or none, got: $RELEASE_DISTRIBUTION"
 }
 
+#<elixir
 # A configuration that providers write to is copied first; it will hold secrets, hence the mode.
 need_sys_config () {
   DEFAULT_SYS_CONFIG=${RELEASE_SYS_CONFIG:-$REL_VSN_DIR/sys}
@@ -178,13 +185,16 @@ start () {
   if [ -n "$RELEASE_COOKIE" ]; then set -- --cookie "$RELEASE_COOKIE" "$@"; fi
   exec "$REL_VSN_DIR/$PROGRAM" "$@"
 }
+#elixir>
 
+#<elixir
 start_daemon () {
   mkdir -p "$RELEASE_TMP/pipe" "$RELEASE_TMP/log" 2> /dev/null ||
     fail "Cannot start the daemon because it could not write $RELEASE_TMP. \
 Set RELEASE_TMP to a folder that can be written to"
   start "$@" --pipe-to "$RELEASE_TMP/pipe" "$RELEASE_TMP/log"
 }
+#elixir>
 
 need_connection () {
   check_distribution
@@ -192,6 +202,7 @@ need_connection () {
   need_cookie existing
 }
 
+#<elixir
 # Becomes elixir or iex ($1) as a hidden node whose name starts with $2.
 connect () {
   need_connection
@@ -225,6 +236,7 @@ ping () {
     fail "$RELEASE_NODE does not answer: it is not running, or its cookie or its name is another"
   echo pong
 }
+#elixir>
 
 attach () {
   PIPE=$RELEASE_TMP/pipe
@@ -262,6 +274,7 @@ END
     awk '{ printf "    %-24s %-12s %s\n", $1, $2, ($3 == "" ? "permanent" : $3) }'
 }
 
+#<elixir
 case $1 in
   start) start elixir --no-halt ;;
   start_iex) start iex ;;
@@ -297,3 +310,4 @@ case $1 in
     [ -z "$1" ] || fail "Unknown command $1"
     ;;
 esac
+#elixir>

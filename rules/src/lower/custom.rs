@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Lowered, Lowering, Steps, failed};
 use crate::diagnostic::Diagnostic;
 use crate::project::Application;
-use crate::steps::assemble::Layer;
+use crate::steps::assemble::{Layer, Parts};
 use crate::steps::compile;
 use crate::steps::custom::{self, Custom};
 
@@ -25,7 +25,7 @@ impl Lowering {
         let layers = self.add_custom(&mut steps, None)?;
         self.finish(
             steps,
-            None,
+            Parts::None,
             layers,
             self.file.package.clone().unwrap_or_default(),
             Some(version),

@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::layout::Layout;
 use crate::project::{Application, Description, StripRecipe};
 use crate::schema::{self, PackageFormat, Upgrades};
-use crate::steps::assemble::{Layer, MixParts};
+use crate::steps::assemble::{Layer, MixParts, Parts};
 use crate::steps::boot::{self, Boot, Runtime};
 use crate::steps::compile::{self, Compile, Dependency, Seen};
 use crate::steps::config::{self, Config};
@@ -19,7 +19,7 @@ use crate::steps::describe::{self, Describe, Whole};
 use crate::steps::driver::{self, Driver};
 use crate::steps::overlay::{self, Overlay};
 use crate::steps::protocols::{self, Consolidate};
-use crate::steps::runtime::{self, IncludeRuntime};
+use crate::steps::runtime::{self, IncludeRuntime, Manner};
 use crate::steps::scripts::{self, Scripts};
 use crate::steps::strip::{self, Strip};
 use crate::terms::Value;
@@ -141,9 +141,10 @@ impl Lowering {
             runtime,
             recipe,
             copied: description.copied.clone(),
+            manner: Manner::Mix,
         };
         steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
-        steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for });
+        steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for, elixir: true });
 
         let mut layers = self.add_overlays(&mut steps, &declared)?;
         layers.extend(self.add_custom(&mut steps, Some(&applications))?);
@@ -160,7 +161,7 @@ impl Lowering {
             None if declared.tar => vec![PackageFormat::TarGz],
             None => Vec::new(),
         };
-        self.finish(steps, Some(mix), layers, packages, None, Some(description), warnings)
+        self.finish(steps, Parts::Mix(mix), layers, packages, None, Some(description), warnings)
     }
 
     /// The project itself as one more application, last: it sees all others.
@@ -255,7 +256,13 @@ impl Lowering {
         copied: &[String],
     ) {
         for one in seen {
-            let action = Strip { app: one.app.clone(), recipe: recipe.cloned(), copied: copied.to_vec() };
+            let action = Strip {
+                app: one.app.clone(),
+                recipe: recipe.cloned(),
+                copied: copied.to_vec(),
+                excluded: Vec::new(),
+                sources: None,
+            };
             steps.add(&strip::step(&one.app), [compile::step(&one.app)], strip::RULE, action);
         }
     }

@@ -12,14 +12,9 @@ use crate::layout::Layout;
 use crate::project::Description;
 use crate::schema::{PackageFormat, ReleaseFile, StartMode};
 use crate::sources::Sources;
-use crate::steps::assemble::{self, Assemble, Layer, MixParts};
-use crate::steps::boot;
+use crate::steps::assemble::{self, Assemble, Layer, Parts};
 use crate::steps::describe::Whole;
 use crate::steps::package::{self, Package};
-use crate::steps::protocols;
-use crate::steps::runtime;
-use crate::steps::scripts;
-use crate::steps::strip;
 use crate::toolchain::Toolchain;
 use crate::vm::Common;
 
@@ -124,7 +119,7 @@ impl Lowering {
     pub(super) fn finish(
         &self,
         mut steps: Steps,
-        mix: Option<MixParts>,
+        parts: Parts,
         layers: Vec<Layer>,
         packages: Vec<PackageFormat>,
         version: Option<String>,
@@ -132,14 +127,8 @@ impl Lowering {
         warnings: Vec<Diagnostic>,
     ) -> Result<Lowered, Vec<Diagnostic>> {
         let mut needs: Vec<String> = layers.iter().map(|layer| layer.step.clone()).collect();
-        if let Some(mix) = &mix {
-            needs.extend(mix.applications.iter().map(|seen| strip::step(&seen.app)));
-            needs.extend([boot::STEP, runtime::STEP, scripts::STEP].map(str::to_owned));
-            if mix.consolidated {
-                needs.push(protocols::STEP.to_owned());
-            }
-        }
-        steps.add(assemble::STEP, needs, assemble::RULE, Assemble { mix, layers });
+        needs.extend(parts.needs());
+        steps.add(assemble::STEP, needs, assemble::RULE, Assemble { parts, layers });
         for &format in &packages {
             steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
         }

@@ -46,12 +46,98 @@ pub struct MixParts {
     pub otp: String,
 }
 
+/// What a release in Erlang alone is put together from, besides layers.
+#[derive(Debug, Clone)]
+pub struct ErlangParts {
+    /// Every application of the project.
+    pub applications: Vec<String>,
+    /// Whether the start script is relgraph's: relx brings its own.
+    pub scripts: bool,
+    /// `relx`, `hot` or `otp`.
+    pub layout: &'static str,
+    /// The profile of rebar3.
+    pub environment: String,
+    /// OTP's version.
+    pub otp: String,
+}
+
+/// What a release is put together from, besides layers.
+#[derive(Debug, Clone)]
+pub enum Parts {
+    /// A Mix project.
+    Mix(MixParts),
+    /// A project in Erlang alone.
+    Erlang(ErlangParts),
+    /// No project.
+    None,
+}
+
 /// Puts a release together.
 pub struct Assemble {
-    /// What comes of the Mix project, if there is one.
-    pub mix: Option<MixParts>,
+    /// What comes of the project.
+    pub parts: Parts,
     /// What is laid over it, in order.
     pub layers: Vec<Layer>,
+}
+
+/// What a manifest says besides what the step `boot` found out.
+struct Made<'a> {
+    environment: &'a str,
+    layout: &'static str,
+    elixir: Option<&'a str>,
+    otp: &'a str,
+}
+
+impl Parts {
+    /// Every application of the project.
+    fn applications(&self) -> Vec<&str> {
+        match self {
+            Parts::Mix(mix) => mix.applications.iter().map(|seen| seen.app.as_str()).collect(),
+            Parts::Erlang(erlang) => erlang.applications.iter().map(String::as_str).collect(),
+            Parts::None => Vec::new(),
+        }
+    }
+
+    fn has_scripts(&self) -> bool {
+        match self {
+            Parts::Mix(_) => true,
+            Parts::Erlang(erlang) => erlang.scripts,
+            Parts::None => false,
+        }
+    }
+
+    /// The steps whose results a release is put together from.
+    pub fn needs(&self) -> Vec<String> {
+        let mut needs: Vec<String> = self.applications().into_iter().map(strip::step).collect();
+        if !matches!(self, Parts::None) {
+            needs.extend([boot::STEP, runtime::STEP].map(str::to_owned));
+        }
+        if self.has_scripts() {
+            needs.push(scripts::STEP.to_owned());
+        }
+        if matches!(self, Parts::Mix(mix) if mix.consolidated) {
+            needs.push(protocols::STEP.to_owned());
+        }
+        needs
+    }
+
+    fn made(&self) -> Option<Made<'_>> {
+        match self {
+            Parts::Mix(mix) => Some(Made {
+                environment: &mix.environment,
+                layout: if mix.hot { "hot" } else { "mix" },
+                elixir: Some(&mix.elixir),
+                otp: &mix.otp,
+            }),
+            Parts::Erlang(erlang) => Some(Made {
+                environment: &erlang.environment,
+                layout: erlang.layout,
+                elixir: None,
+                otp: &erlang.otp,
+            }),
+            Parts::None => None,
+        }
+    }
 }
 
 /// What a release carries about itself in `releases/VERSION/relgraph.json`.
@@ -62,7 +148,8 @@ struct Manifest<'a> {
     version: &'a str,
     environment: &'a str,
     layout: &'static str,
-    elixir: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elixir: Option<&'a str>,
     otp: &'a str,
     erts: &'a str,
     applications: Vec<Listed<'a>>,
@@ -79,18 +166,24 @@ impl Assemble {
     /// The trees it puts together: the name of the part in the key, the tree, where it goes.
     fn trees(&self, cx: &StepContext<'_>) -> Result<Vec<(String, Digest, String)>, StepError> {
         let mut trees = Vec::new();
-        if let Some(mix) = &self.mix {
-            let boot = cx.need(boot::STEP)?;
-            let facts = Boot::read(cx.store, boot)?;
-            for application in &facts.applications {
+        if matches!(self.parts, Parts::None) {
+            return Ok(trees);
+        }
+        let boot = cx.need(boot::STEP)?;
+        let facts = Boot::read(cx.store, boot)?;
+        let own = self.parts.applications();
+        for application in &facts.applications {
+            if own.contains(&application.name.as_str()) {
                 let step = strip::step(&application.name);
-                if mix.applications.iter().any(|seen| seen.app == application.name) {
-                    let at = format!("lib/{}-{}", application.name, application.version);
-                    trees.push((step.clone(), cx.need(&step)?.output("app")?, at));
-                }
+                let at = format!("lib/{}-{}", application.name, application.version);
+                trees.push((step.clone(), cx.need(&step)?.output("app")?, at));
             }
-            trees.push((runtime::STEP.into(), cx.need(runtime::STEP)?.output("runtime")?, String::new()));
+        }
+        trees.push((runtime::STEP.into(), cx.need(runtime::STEP)?.output("runtime")?, String::new()));
+        if self.parts.has_scripts() {
             trees.push((scripts::STEP.into(), cx.need(scripts::STEP)?.output("scripts")?, String::new()));
+        }
+        if let Parts::Mix(mix) = &self.parts {
             let releases = format!("releases/{}", facts.version);
             trees.push((boot::STEP.into(), boot.output("version")?, releases.clone()));
             if mix.consolidated {
@@ -138,13 +231,19 @@ impl Assemble {
                 tree.replace(&format!("releases/{name}"), node).map_err(conflict)?;
             }
         }
-        let manifest = cx.store.put_bytes(&manifest(mix, &facts)?)?;
+        Ok(())
+    }
+
+    fn manifest(&self, cx: &StepContext<'_>, tree: &mut TreeBuilder) -> Result<(), StepError> {
+        let Some(made) = self.parts.made() else { return Ok(()) };
+        let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
+        let manifest = cx.store.put_bytes(&manifest(&made, &facts)?)?;
         let path = format!("releases/{}/relgraph.json", facts.version);
         tree.replace(&path, Node::File { digest: manifest, executable: false }).map_err(conflict)
     }
 }
 
-fn manifest(mix: &MixParts, facts: &BootFacts) -> Result<Vec<u8>, StepError> {
+fn manifest(made: &Made<'_>, facts: &BootFacts) -> Result<Vec<u8>, StepError> {
     let listed =
         |a: &'_ crate::project::ReleasedApplication| (a.name.clone(), a.version.clone(), a.mode.clone());
     let applications: Vec<_> = facts.applications.iter().map(listed).collect();
@@ -152,10 +251,10 @@ fn manifest(mix: &MixParts, facts: &BootFacts) -> Result<Vec<u8>, StepError> {
         schema: MANIFEST_SCHEMA,
         name: &facts.name,
         version: &facts.version,
-        environment: &mix.environment,
-        layout: if mix.hot { "hot" } else { "mix" },
-        elixir: &mix.elixir,
-        otp: &mix.otp,
+        environment: made.environment,
+        layout: made.layout,
+        elixir: made.elixir,
+        otp: made.otp,
         erts: &facts.erts_version,
         applications: applications
             .iter()
@@ -175,13 +274,17 @@ impl Action for Assemble {
             parts.digest(format!("input {name}"), &tree);
             parts.text(format!("place of {name}"), at);
         }
-        if let Some(mix) = &self.mix {
-            let boot = cx.need(boot::STEP)?;
-            for output in ["specs", "files", "facts"] {
-                parts.digest(format!("input boot {output}"), &boot.output(output)?);
-            }
-            parts.list("made with", [&mix.environment, &mix.elixir, &mix.otp]);
-            parts.text("layout", if mix.hot { "hot" } else { "mix" });
+        let outputs: &[&str] = match &self.parts {
+            Parts::Mix(_) => &["specs", "files", "facts"],
+            Parts::Erlang(_) => &["files", "facts"],
+            Parts::None => &[],
+        };
+        for &output in outputs {
+            parts.digest(format!("input boot {output}"), &cx.need(boot::STEP)?.output(output)?);
+        }
+        if let Some(made) = self.parts.made() {
+            parts.list("made with", [made.environment, made.elixir.unwrap_or("no Elixir"), made.otp]);
+            parts.text("layout", made.layout);
         }
         for (index, layer) in self.layers.iter().enumerate() {
             parts.digest(format!("input {}", layer.step), &cx.need(&layer.step)?.output(&layer.output)?);
@@ -195,9 +298,12 @@ impl Action for Assemble {
         for (_, digest, at) in self.trees(cx)? {
             tree.graft(&at, digest).map_err(conflict)?;
         }
-        if let Some(mix) = &self.mix {
-            self.mix_files(cx, mix, &mut tree)?;
+        match &self.parts {
+            Parts::Mix(mix) => self.mix_files(cx, mix, &mut tree)?,
+            Parts::Erlang(_) => lay_over(cx.store, &mut tree, &cx.need(boot::STEP)?.output("files")?, "")?,
+            Parts::None => {}
         }
+        self.manifest(cx, &mut tree)?;
         for layer in &self.layers {
             let over = cx.need(&layer.step)?.output(&layer.output)?;
             lay_over(cx.store, &mut tree, &over, &layer.into)?;

@@ -11,7 +11,7 @@ use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepEr
 
 use super::assemble::conflict;
 use super::boot::{self, Boot, Runtime};
-use super::strip::{is_copied, recipe_part, strip};
+use super::strip::{is_copied, is_excluded, recipe_part, strip};
 use crate::project::{BootFacts, StripRecipe};
 use crate::source::{Entry, Snapshot};
 use crate::toolchain::Toolchain;
@@ -33,6 +33,22 @@ pub struct IncludeRuntime {
     pub recipe: Option<StripRecipe>,
     /// Which folders of an application go into a release.
     pub copied: Vec<String>,
+    /// How.
+    pub manner: Manner,
+}
+
+/// How files of an installation are taken into a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manner {
+    /// As Mix does it: without a runtime OTP is left out; the launcher is one that Mix writes.
+    Mix,
+    /// As relx does it: all programs are copied with links resolved, and `dyn_erl` is the launcher.
+    Relx {
+        /// Whether the applications of OTP are part of the release.
+        libraries: bool,
+        /// Modules that are left out, by their application.
+        excluded: BTreeMap<String, Vec<String>>,
+    },
 }
 
 /// An application that comes from an installation: where its files are, and where they go.
@@ -40,6 +56,7 @@ struct Shipped {
     files: Arc<Snapshot>,
     from: String,
     to: String,
+    excluded: Vec<String>,
 }
 
 impl IncludeRuntime {
@@ -50,8 +67,12 @@ impl IncludeRuntime {
         };
         let mut shipped = Vec::new();
         for application in &facts.applications {
-            // As with Mix, a release without a runtime takes OTP from the machine, and brings Elixir.
-            if application.otp && matches!(self.runtime, Runtime::None) {
+            // With Mix, a release without a runtime takes OTP from the machine, and brings Elixir.
+            let brought = match &self.manner {
+                Manner::Mix => !matches!(self.runtime, Runtime::None),
+                Manner::Relx { libraries, .. } => *libraries,
+            };
+            if application.otp && !brought {
                 continue;
             }
             let path = &application.path;
@@ -65,7 +86,11 @@ impl IncludeRuntime {
                 continue;
             };
             let to = format!("lib/{}-{}", application.name, application.version);
-            shipped.push(Shipped { files, from: from.to_owned(), to });
+            let excluded = match &self.manner {
+                Manner::Mix => Vec::new(),
+                Manner::Relx { excluded, .. } => excluded.get(&application.name).cloned().unwrap_or_default(),
+            };
+            shipped.push(Shipped { files, from: from.to_owned(), to, excluded });
         }
         let erts = match (&self.runtime, other) {
             (Runtime::None, _) => None,
@@ -76,7 +101,7 @@ impl IncludeRuntime {
         };
         if let Some((files, version)) = erts {
             let from = format!("erts-{version}/bin");
-            shipped.push(Shipped { files, to: from.clone(), from });
+            shipped.push(Shipped { files, to: from.clone(), from, excluded: Vec::new() });
         }
         Ok(shipped)
     }
@@ -89,9 +114,19 @@ impl Action for IncludeRuntime {
         let mut parts = KeyParts::new();
         for shipped in self.shipped(&facts)? {
             parts.digest(format!("toolchain {}", shipped.to), &shipped.files.digest_below(&shipped.from));
+            if !shipped.excluded.is_empty() {
+                parts.list(format!("excluded modules of {}", shipped.to), &shipped.excluded);
+            }
         }
-        if let Some(Node::File { digest, .. }) = cx.store.lookup(&boot.output("files")?, "erl")? {
-            parts.digest("launcher", &digest);
+        match &self.manner {
+            Manner::Mix => {
+                if let Some(Node::File { digest, .. }) = cx.store.lookup(&boot.output("files")?, "erl")? {
+                    parts.digest("launcher", &digest);
+                }
+            }
+            Manner::Relx { .. } => {
+                parts.text("manner", "relx");
+            }
         }
         recipe_part(&mut parts, self.recipe.as_ref());
         parts.list("folders", &self.copied);
@@ -101,7 +136,10 @@ impl Action for IncludeRuntime {
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let boot = cx.need(boot::STEP)?;
         let facts = Boot::read(cx.store, boot)?;
-        let launcher = cx.store.lookup(&boot.output("files")?, "erl")?;
+        let launcher = match &self.manner {
+            Manner::Mix => cx.store.lookup(&boot.output("files")?, "erl")?,
+            Manner::Relx { .. } => None,
+        };
         let shipped = self.shipped(&facts)?;
         let files: Vec<(&Shipped, &str, &Entry)> = shipped
             .iter()
@@ -116,8 +154,13 @@ impl Action for IncludeRuntime {
             .collect();
         let made: Result<Vec<(String, Node)>, StepError> =
             files.into_par_iter().map(|(one, path, entry)| self.copy(cx, one, path, entry)).collect();
+        let made = made?;
         let mut tree = TreeBuilder::new();
-        for (path, node) in made? {
+        // Where relx has a launcher that finds its own place, it takes the place of the other.
+        let dynamic =
+            made.iter().find(|(path, _)| self.manner != Manner::Mix && path.ends_with("/bin/dyn_erl"));
+        let launcher = launcher.or_else(|| dynamic.map(|(_, node)| node.clone()));
+        for (path, node) in made {
             match node {
                 Node::File { digest, executable } => tree.file(&path, digest, executable),
                 Node::Symlink { target } => tree.symlink(&path, &target),
@@ -144,11 +187,15 @@ impl IncludeRuntime {
     /// written anew.
     fn wanted(&self, one: &Shipped, path: &str) -> bool {
         if one.to.starts_with("erts-") {
-            return path != "erl" && path != "erl.ini";
+            return match self.manner {
+                Manner::Mix => path != "erl" && path != "erl.ini",
+                // A program of more than a megabyte that only compiling OTP needs.
+                Manner::Relx { .. } => path != "yielding_c_fun",
+            };
         }
         // The specification comes from the step `boot`.
         let spec = path.strip_prefix("ebin/").is_some_and(|name| name.ends_with(".app"));
-        is_copied(&self.copied, path) && !spec
+        is_copied(&self.copied, path) && !spec && !is_excluded(&one.excluded, path)
     }
 
     fn copy(
@@ -160,12 +207,12 @@ impl IncludeRuntime {
     ) -> Result<(String, Node), StepError> {
         let to = format!("{}/{path}", one.to);
         let real = one.files.root().join(&one.from).join(path);
-        let erts = one.to.starts_with("erts-");
+        let linked = one.to.starts_with("erts-") && self.manner == Manner::Mix;
         let node = match (entry, &self.recipe) {
             // The empty digest stands for a folder whose content is listed on its own.
             (Entry::Directory, _) => Node::Directory { digest: Digest::of(b"") },
             // What Mix copies of an application it copies with links resolved, and the runtime with links as they are.
-            (Entry::Symlink(target), _) if erts => Node::Symlink { target: target.clone() },
+            (Entry::Symlink(target), _) if linked => Node::Symlink { target: target.clone() },
             (Entry::Symlink(_), _) => follow(cx, &real)?,
             (Entry::File { executable, .. }, Some(recipe))
                 if path.starts_with("ebin/") && path.ends_with(".beam") =>

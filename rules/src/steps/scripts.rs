@@ -14,12 +14,38 @@ pub const RULE: Rule = Rule { name: "scripts", version: 1 };
 pub const STEP: &str = "scripts";
 
 const UNIX: &str = include_str!("../../templates/cli.sh");
+const ERLANG: &str = include_str!("../../templates/cli_erlang.sh");
 const WINDOWS: &str = include_str!("../../templates/cli.bat");
 
 /// Writes the launchers.
 pub struct Scripts {
     /// `unix`, `windows`.
     pub executables_for: Vec<String>,
+    /// Whether the release has Elixir to start and to control it.
+    pub elixir: bool,
+}
+
+impl Scripts {
+    /// The script for Unix. What differs without Elixir stands between two marks.
+    fn unix(&self) -> String {
+        let mut text = String::new();
+        let mut instead = ERLANG.split("#--\n");
+        let mut inside = false;
+        for line in UNIX.split_inclusive('\n') {
+            match line.trim_end() {
+                "#<elixir" => {
+                    inside = true;
+                    if !self.elixir {
+                        text.push_str(instead.next().unwrap_or_default());
+                    }
+                }
+                "#elixir>" => inside = false,
+                _ if inside && !self.elixir => {}
+                _ => text.push_str(line),
+            }
+        }
+        text
+    }
 }
 
 impl Action for Scripts {
@@ -29,7 +55,7 @@ impl Action for Scripts {
         parts.text("release", facts.name);
         parts.text("reboot", if facts.reboot { "yes" } else { "no" });
         parts.list("executables", &self.executables_for);
-        parts.digest("template unix", &Digest::of(UNIX.as_bytes()));
+        parts.digest("template unix", &Digest::of(self.unix().as_bytes()));
         parts.digest("template windows", &Digest::of(WINDOWS.as_bytes()));
         Ok(Declared::new(parts))
     }
@@ -42,8 +68,8 @@ impl Action for Scripts {
         let mut tree = TreeBuilder::new();
         for os in &self.executables_for {
             let (template, name) = match os.as_str() {
-                "windows" => (WINDOWS, format!("bin/{}.bat", facts.name)),
-                _ => (UNIX, format!("bin/{}", facts.name)),
+                "windows" => (WINDOWS.to_owned(), format!("bin/{}.bat", facts.name)),
+                _ => (self.unix(), format!("bin/{}", facts.name)),
             };
             let text = template.replace("@@NAME@@", &facts.name).replace("@@MODE@@", mode);
             tree.file(&name, cx.store.put_bytes(text.as_bytes())?, true).map_err(conflict)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
@@ -11,6 +12,7 @@ use super::assemble::conflict;
 use super::compile;
 use crate::beam_file;
 use crate::project::StripRecipe;
+use crate::source::{Entry, Snapshot};
 
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "strip", version: 1 };
@@ -28,6 +30,10 @@ pub struct Strip {
     pub recipe: Option<StripRecipe>,
     /// Which of its folders go into a release.
     pub copied: Vec<String>,
+    /// Modules that are left out.
+    pub excluded: Vec<String>,
+    /// Its sources, where these go into a release, too.
+    pub sources: Option<Arc<Snapshot>>,
 }
 
 impl Action for Strip {
@@ -37,16 +43,71 @@ impl Action for Strip {
         parts.digest(format!("input {compile}"), &cx.need(&compile)?.output("app")?);
         recipe_part(&mut parts, self.recipe.as_ref());
         parts.list("folders", &self.copied);
+        if !self.excluded.is_empty() {
+            parts.list("excluded modules", &self.excluded);
+        }
+        for (path, entry) in self.shipped() {
+            match entry {
+                Entry::File { digest, executable } => {
+                    let note = if *executable { " (executable)" } else { "" };
+                    parts.digest(format!("source {path}{note}"), digest)
+                }
+                Entry::Directory => parts.text(format!("source {path}"), "folder"),
+                Entry::Symlink(target) => parts.text(format!("source {path}"), target),
+            };
+        }
         Ok(Declared::new(parts))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let tree = cx.need(&compile::step(&self.app))?.output("app")?;
         let spec = format!("ebin/{}.app", self.app);
-        let keep = |path: &str| path != spec && is_copied(&self.copied, path);
-        let stripped = strip_tree(cx.store, &tree, self.recipe.as_ref(), &keep)?;
-        Ok(Ran { outputs: BTreeMap::from([("app".to_owned(), stripped)]), ..Ran::default() })
+        let keep =
+            |path: &str| path != spec && is_copied(&self.copied, path) && !is_excluded(&self.excluded, path);
+        let mut stripped = strip_tree(cx.store, &tree, self.recipe.as_ref(), &keep)?;
+        let mut stable = true;
+        if self.sources.is_some() {
+            (stripped, stable) = self.with_sources(cx, &stripped)?;
+        }
+        Ok(Ran { outputs: BTreeMap::from([("app".to_owned(), stripped)]), stable, ..Ran::default() })
     }
+}
+
+impl Strip {
+    /// The sources that go into a release.
+    fn shipped(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        let top = |path: &str| path.split('/').next().is_some_and(|top| SOURCES.contains(&top));
+        self.sources.iter().flat_map(|all| all.entries()).filter(move |(path, _)| top(path))
+    }
+
+    fn with_sources(&self, cx: &StepContext<'_>, stripped: &Digest) -> Result<(Digest, bool), StepError> {
+        let mut tree = TreeBuilder::new();
+        let mut stable = true;
+        tree.graft("", *stripped).map_err(conflict)?;
+        let Some(root) = self.sources.as_ref().map(|all| all.root()) else { return Ok((*stripped, true)) };
+        for (path, entry) in self.shipped() {
+            match entry {
+                Entry::Directory => tree.directory(path),
+                Entry::Symlink(target) => tree.symlink(path, target),
+                Entry::File { digest, executable } => {
+                    let stored = cx.store.put_file(&root.join(path))?;
+                    stable &= stored == *digest;
+                    tree.file(path, stored, *executable)
+                }
+            }
+            .map_err(conflict)?;
+        }
+        Ok((tree.finish(cx.store)?, stable))
+    }
+}
+
+/// Folders of sources, which relx copies where it is told to.
+const SOURCES: [&str; 3] = ["src", "lib", "c_src"];
+
+/// Whether a path of an application is one of these modules.
+pub fn is_excluded(excluded: &[String], path: &str) -> bool {
+    let module = path.strip_prefix("ebin/").and_then(|name| name.strip_suffix(".beam"));
+    module.is_some_and(|module| excluded.iter().any(|other| other == module))
 }
 
 /// Whether a path of an application lies in a folder that goes into a release.
