@@ -1,6 +1,6 @@
 # Both install what they need from Debian's packages, after saying what that is.
 
-.PHONY: demo test check
+.PHONY: demo test test-real check
 
 # Builds relgraph and examples/sequence, boots the release, asks it for a number, stops it.
 demo:
@@ -9,6 +9,10 @@ demo:
 # All checks and all tests.
 test:
 	@scripts/test.sh
+
+# Builds RabbitMQ, ejabberd and parts of Elixir from Debian's source packages, boots them and asks them.
+test-real:
+	@scripts/test-real.sh
 
 # Formatting and lints only.
 check:

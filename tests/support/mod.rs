@@ -7,6 +7,7 @@ pub mod mix;
 pub mod node;
 pub mod project;
 pub mod small;
+pub mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};

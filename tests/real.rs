@@ -1,0 +1,177 @@
+//! Code bases that no one here wrote, as their authors have them, from the sources of Debian's packages: each is built
+//! whole, boots and answers. The large ones are for `make test-real`.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use support::TestSpace;
+use support::mix::{Mix, assert_same};
+use support::node::Node;
+use support::project::Project;
+use support::sources::sources;
+use support::{said, source};
+
+/// Copies a folder as it is, links and times of files included.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    said(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+const TOOLBOX: &str = r#"defmodule Toolbox.MixProject do
+  use Mix.Project
+
+  def project do
+    deps = for app <- [:eex, :ex_unit, :iex, :logger, :mix], do: {app, path: "../elixir/#{app}"}
+    [app: :toolbox, version: "0.1.0", deps: deps]
+  end
+
+  def application, do: []
+end
+"#;
+
+/// A project whose dependencies are the applications of Elixir, at `AT/toolbox`.
+fn toolbox(space: &TestSpace, sources: &Path, at: &str) -> Project {
+    let folder = space.path(at);
+    for app in ["eex", "ex_unit", "iex", "logger", "mix"] {
+        copy(&sources.join("elixir-lang/lib").join(app), &folder.join("elixir").join(app));
+    }
+    let project = Project::new(folder.join("toolbox"), space.store());
+    project.write("mix.exs", TOOLBOX);
+    project.write("lib/toolbox.ex", "defmodule Toolbox do\nend\n");
+    project.write("release.yaml", "release: toolbox\n");
+    project
+}
+
+/// Everything that Elixir is written in goes through its own compiler again, Mix being built by the Mix that it replaces.
+#[test]
+fn elixirs_own_applications_make_a_release_that_runs_tasks_of_mix() {
+    let Some(sources) = sources(&["elixir-lang"]) else { return };
+    let space = TestSpace::new();
+    let project = toolbox(&space, &sources, "ours");
+    let work = space.path("mix");
+    toolbox(&space, &sources, "mix/tree");
+    // Mix finds the project at `tree/project`, where relgraph's steps do.
+    fs::rename(work.join("tree/toolbox"), work.join("tree/project")).expect("it moves");
+    assert_same(&project, &Mix::new(work, "tree/project"), "toolbox", "0.1.0");
+
+    let node = Node::new(&space, &project.release("toolbox"), "toolbox");
+    node.daemon("List.keymember?(Application.started_applications(), :mix, 0)");
+    let made = space.path("made");
+    // A task that asks Mix, EEx and the file system.
+    let said = node.rpc(&format!("Mix.Task.run(\"new\", [{:?}, \"--sup\"])", made.display().to_string()));
+    assert!(said.contains("Your Mix project was created successfully."), "{said}");
+    assert!(
+        fs::read_to_string(made.join("mix.exs")).expect("a file").contains("mod: {Made.Application, []}")
+    );
+    // Not those that came with the Elixir that built it.
+    let version = fs::read_to_string(sources.join("elixir-lang/VERSION")).expect("a version");
+    let version = version.trim();
+    let where_from = "[:mix, :ex_unit, :iex, :logger] |> Enum.map(&Path.basename(Application.app_dir(&1)))";
+    let wanted = ["mix", "ex_unit", "iex", "logger"].map(|app| format!("{app}-{version}"));
+    assert_eq!(node.rpc(&format!("IO.puts(Enum.join({where_from}, \" \"))")), wanted.join(" "));
+    node.stop();
+}
+
+/// Source packages of ejabberd and of what it depends on.
+const EJABBERD: [&str; 21] = [
+    "ejabberd/trixie",
+    "erlang-base64url/trixie",
+    "erlang-idna/trixie",
+    "erlang-jiffy/trixie",
+    "erlang-jose/trixie",
+    "erlang-p1-acme/trixie",
+    "erlang-p1-cache-tab/trixie",
+    "erlang-p1-eimp/trixie",
+    "erlang-p1-mqtree/trixie",
+    "erlang-p1-oauth2/trixie",
+    "erlang-p1-pkix/trixie",
+    "erlang-p1-stringprep/trixie",
+    "erlang-p1-stun/trixie",
+    "erlang-p1-tls/trixie",
+    "erlang-p1-utils/trixie",
+    "erlang-p1-xml/trixie",
+    "erlang-p1-xmpp/trixie",
+    "erlang-p1-yaml/trixie",
+    "erlang-p1-yconf/trixie",
+    "erlang-p1-zlib/trixie",
+    "erlang-unicode-util-compat/trixie",
+];
+
+/// ejabberd as whoever packages it prepares it: the sources of its dependencies in `deps/`, with the plugins that their
+/// rebar.config asks for, and `./configure` run.
+fn ejabberd(space: &TestSpace, sources: &Path) -> Project {
+    let folder = space.path("ejabberd");
+    copy(&sources.join("ejabberd"), &folder);
+    for package in &EJABBERD[1..] {
+        let from = sources.join(package.split('/').next().expect("a name"));
+        let app = fs::read_dir(from.join("src"))
+            .expect("a folder")
+            .flatten()
+            .find_map(|e| e.file_name().to_str()?.strip_suffix(".app.src").map(str::to_owned))
+            .expect("an application");
+        let to = folder.join("deps").join(app);
+        copy(&from, &to);
+        let script = fs::read_to_string(to.join("rebar.config.script")).unwrap_or_default();
+        for plugin in ["pc", "provider_asn1"] {
+            if script.contains(plugin) {
+                let from = source("tests/fixtures/rebar3_plugins").join(plugin);
+                copy(&from, &to.join("_checkouts").join(plugin));
+            }
+        }
+    }
+    for command in ["./autogen.sh", "./configure"] {
+        said(Command::new("sh").arg(command).current_dir(&folder));
+    }
+    let project = Project::new(folder, space.store());
+    project.write("release.yaml", "release: ejabberd\n");
+    project
+}
+
+/// A server of XMPP in Erlang and Elixir: twenty dependencies that rebar3 builds, ten of them with C or C++.
+#[test]
+#[ignore = "takes minutes; make test-real"]
+fn ejabberd_starts_and_speaks_xmpp() {
+    let Some(sources) = sources(&EJABBERD) else { return };
+    let space = TestSpace::new();
+    let project = ejabberd(&space, &sources);
+    project.build();
+    let release = project.release("ejabberd");
+    let port = free_port();
+    fs::create_dir_all(release.join("conf")).expect("a folder");
+    let configuration = format!(
+        "hosts: [localhost]\nlisten:\n  - port: {port}\n    ip: \"127.0.0.1\"\n    module: ejabberd_c2s\n"
+    );
+    fs::write(release.join("conf/ejabberd.yml"), configuration).expect("a file");
+    let node = Node::new(&space, &release, "ejabberd");
+    node.daemon("List.keymember?(Application.started_applications(), :ejabberd, 0)");
+    let greeting = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+                    xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>";
+    let answer = answer(port, greeting.as_bytes(), b"</stream:features>");
+    assert!(answer.contains("<mechanism>SCRAM-SHA-256</mechanism>"), "{answer}");
+    node.stop();
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
+}
+
+/// What a server on this machine says to a greeting, up to `end`.
+fn answer(port: u16, greeting: &[u8], end: &[u8]) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    connection.write_all(greeting).expect("it takes it");
+    let mut said = Vec::new();
+    let mut part = [0; 4096];
+    while !said.windows(end.len()).any(|window| window == end) {
+        let count = connection.read(&mut part).expect("it answers");
+        assert!(count > 0, "it hung up after {:?}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&part[..count]);
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
