@@ -25,7 +25,8 @@ defmodule Relgraph.Describe do
         dependency_config: encode(dependency_config(config)),
         releases: Enum.map(config[:releases] || [], &Atom.to_string(elem(&1, 0)))
       },
-      applications: Enum.map(deps, &dependency(&1, root, known)),
+      applications:
+        deps |> Enum.map(&checked(&1, deps)) |> Enum.map(&dependency(&1, root, known)),
       release: release(request[:release], config, request),
       copied: copied(Path.join(request.prefix, "sample")),
       toolchain: toolchain()
@@ -75,6 +76,31 @@ defmodule Relgraph.Describe do
     }
   end
 
+  # A lock that does not fit is what Hex refuses to fetch from, and what Mix says of a compiled dependency: nothing is compiled
+  # yet, so the version is the one that is locked.
+  defp checked(%Mix.Dep{scm: Relgraph.SCM, status: {:ok, _}} = dep, deps) do
+    with version when is_binary(version) <- Relgraph.SCM.locked_version(dep.opts[:lock]),
+         other when other != nil <- Enum.find(asking(dep, deps), &refuses?(&1, version)) do
+      %{dep | requirement: other.requirement, status: {:nomatchvsn, version}}
+    else
+      _ -> dep
+    end
+  end
+
+  defp checked(dep, _deps), do: dep
+
+  # Who overrides a dependency decides alone.
+  defp asking(%Mix.Dep{opts: opts} = dep, deps) do
+    if opts[:override] do
+      [dep]
+    else
+      [dep | for(parent <- deps, child <- parent.deps, child.app == dep.app, do: child)]
+    end
+  end
+
+  defp refuses?(%Mix.Dep{requirement: requirement, app: app}, version),
+    do: Mix.Dep.Loader.vsn_match(requirement, version, app) == {:ok, false}
+
   # What `Mix.Project.deps_config/1` hands down to dependencies, less the paths, which are known where it is used.
   defp dependency_config(config) do
     paths = ~w(consolidation_path deps_path env_path deps_build_path lockfile)a
@@ -100,7 +126,7 @@ defmodule Relgraph.Describe do
   defp scm(%Mix.Dep{scm: Mix.SCM.Path} = dep),
     do: if(dep.opts[:from_umbrella], do: :umbrella, else: :path)
 
-  defp scm(%Mix.Dep{scm: Mix.SCM.Git}), do: :git
+  defp scm(%Mix.Dep{scm: Relgraph.Git}), do: :git
   defp scm(%Mix.Dep{}), do: :hex
 
   defp compile_option(nil), do: nil

@@ -6,8 +6,9 @@ use std::path::Path;
 use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
 
 use crate::diagnostic::Diagnostic;
-use crate::lower::{CONFIG, DESCRIBE, Lowered, Lowering};
+use crate::lower::{Around, CONFIG, DESCRIBE, Lowered, Lowering};
 use crate::steps::describe::Describe;
+use crate::steps::fetch;
 
 /// Why there is no graph.
 #[derive(Debug)]
@@ -28,13 +29,17 @@ impl From<EngineError> for BuildError {
     }
 }
 
-/// A graph, and the folders beside the project that belong to it.
+/// A graph, and what belongs to the project besides its own folder.
 pub struct Ready {
     /// The release as a graph.
     pub lowered: Lowered,
-    /// Folders beside the project (`../shared`).
-    pub beside: BTreeSet<String>,
+    /// Folders beside the project, and what was fetched.
+    pub around: Around,
 }
+
+/// Where nearly every project has its lock and its dependencies.
+const USUAL_LOCK: &str = "mix.lock";
+const USUAL_DEPS: &str = "deps";
 
 /// Where nearly every project has its configuration.
 const USUAL_CONFIG: &str = "config/config.exs";
@@ -48,8 +53,8 @@ pub enum Purpose {
     Look,
 }
 
-/// Folders beside the project are found by asking Mix, which must see them to say all it knows: so it is asked again
-/// while there are new ones.
+/// Folders beside the project and dependencies that have to be fetched are found by asking Mix, which must see them to
+/// say all it knows: so it is asked again while there are new ones.
 pub fn lower(
     engine: &Engine,
     lowering: &Lowering,
@@ -58,13 +63,13 @@ pub fn lower(
 ) -> Result<Ready, BuildError> {
     let Some(common) = &lowering.common else {
         let lowered = lowering.custom_release().map_err(BuildError::Wrong)?;
-        return Ok(Ready { lowered, beside: BTreeSet::new() });
+        return Ok(Ready { lowered, around: Around::default() });
     };
-    let mut beside = lowering.guess_beside();
+    let mut around = lowering.around(USUAL_LOCK, USUAL_DEPS).map_err(BuildError::Wrong)?;
     // Both start a VM and wait for nothing: on two cores the second costs no time.
     let guessed = (purpose == Purpose::Run).then_some(USUAL_CONFIG);
     loop {
-        let graph = lowering.describing(common, &beside, guessed).map_err(BuildError::Wrong)?;
+        let graph = lowering.describing(common, &around, guessed).map_err(BuildError::Wrong)?;
         let mut report = engine.run(&graph, None, observer)?;
         let Some(result) = report.result(DESCRIBE) else {
             // What is wrong with mix.exs is wrong for both, and is said once.
@@ -81,22 +86,52 @@ pub fn lower(
             .applications
             .iter()
             .map(|a| a.dest.clone())
-            .filter(|dest| dest.starts_with("..") && !beside.iter().any(|known| below(dest, known)))
+            .filter(|dest| dest.starts_with("..") && !around.beside.iter().any(|known| below(dest, known)))
             .filter(|dest| lowering.root.join(dest).is_dir())
             .collect();
-        if outside.is_empty() {
+        let right = lowering.guessed_right(&around, &description).map_err(BuildError::Wrong)?;
+        let missing = lowering.missing(right.as_ref().unwrap_or(&around), &description);
+        if outside.is_empty() && missing.is_empty() && right.is_none() {
             if description.project.config_path != USUAL_CONFIG {
                 engine.forget(CONFIG);
             } else if !report.is_success() {
                 return Err(BuildError::Failed(Box::new(report)));
             }
-            let lowered = lowering.mix_release(common, description, &beside).map_err(BuildError::Wrong)?;
-            return Ok(Ready { lowered, beside });
+            let lowered = lowering.mix_release(common, description, &around).map_err(BuildError::Wrong)?;
+            return Ok(Ready { lowered, around });
         }
-        beside.extend(outside);
+        around = right.unwrap_or(around);
+        around.beside.extend(outside);
+        fetch_all(engine, lowering, &mut around, &missing, observer)?;
         engine.forget(DESCRIBE);
         engine.forget(CONFIG);
     }
+}
+
+/// Runs the steps that fetch these, and takes up what they got.
+fn fetch_all(
+    engine: &Engine,
+    lowering: &Lowering,
+    around: &mut Around,
+    apps: &BTreeSet<String>,
+    observer: &dyn Observer,
+) -> Result<(), BuildError> {
+    if apps.is_empty() {
+        return Ok(());
+    }
+    let graph = lowering.fetching(around, apps).map_err(BuildError::Wrong)?;
+    let report = engine.run(&graph, None, observer)?;
+    if !report.is_success() {
+        return Err(BuildError::Failed(Box::new(report)));
+    }
+    for app in apps {
+        let tree = report.result(&fetch::step(app)).map(|result| result.output(fetch::SOURCE));
+        let wrong = |error: StepError| BuildError::Damaged(error.message);
+        if let Some(tree) = tree {
+            lowering.fetched(around, app, tree.map_err(wrong)?);
+        }
+    }
+    Ok(())
 }
 
 fn below(path: &str, folder: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The release rules of relgraph: release.yaml, Mix projects, runtimes, packages, comparison.
 
+mod archive;
 pub mod beam_file;
 pub mod build;
 pub mod compare;
@@ -7,6 +8,7 @@ pub mod deliver;
 pub mod diagnostic;
 pub mod discover;
 pub mod etf;
+pub mod fetch;
 pub mod init;
 mod launch;
 pub mod layout;

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use relgraph_cache::StatCache;
-use relgraph_engine::StepError;
+use relgraph_engine::{StepContext, StepError};
 
+use crate::namespace::Place;
 use crate::source::Snapshot;
+use crate::steps::fetch;
+use crate::vm::Vm;
 
 /// Looks at folders and remembers what it saw.
 pub struct Sources {
@@ -67,6 +70,58 @@ impl Sources {
     pub fn seen(&self) -> Vec<(String, Arc<Snapshot>)> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter().map(|(folder, snapshot)| (folder.clone(), Arc::clone(snapshot))).collect()
+    }
+}
+
+/// The sources of one application.
+#[derive(Clone)]
+pub enum Source {
+    /// A folder of the user's.
+    Folder {
+        /// Where it lies, seen from the project's.
+        at: String,
+        /// What is in it.
+        files: Arc<Snapshot>,
+    },
+    /// What a step fetched.
+    Fetched {
+        /// Where `mix deps.get` would have put it, seen from the project's folder.
+        at: String,
+        /// The step.
+        step: String,
+    },
+}
+
+impl Source {
+    /// Where they lie, seen from the project's folder.
+    pub fn at(&self) -> &str {
+        match self {
+            Source::Folder { at, .. } | Source::Fetched { at, .. } => at,
+        }
+    }
+
+    /// The step that makes them.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Source::Folder { .. } => None,
+            Source::Fetched { step, .. } => Some(step),
+        }
+    }
+
+    /// They as something that can be read.
+    pub fn place(&self, cx: &StepContext<'_>) -> Result<Place, StepError> {
+        Ok(match self {
+            Source::Folder { files, .. } => Place::Source(Arc::clone(files)),
+            Source::Fetched { step, .. } => Place::Tree(cx.need(step)?.output(fetch::SOURCE)?),
+        })
+    }
+
+    /// Copies them to `at` in the folder that a VM works in. `false`: a file moved meanwhile.
+    pub fn stage(&self, cx: &StepContext<'_>, vm: &Vm<'_>, at: &str) -> Result<bool, StepError> {
+        match self.place(cx)? {
+            Place::Source(files) => files.stage(&vm.real(at)),
+            Place::Tree(tree) => vm.copy_tree(&tree, at).map(|()| true),
+        }
     }
 }
 

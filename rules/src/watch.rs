@@ -29,17 +29,18 @@ impl Watched {
         env: &BTreeMap<String, String>,
     ) -> Result<Watched, StepError> {
         let mut watched = Watched::default();
-        let whole = lowering.whole(&ready.beside);
+        let whole = lowering.whole(&ready.around);
         for step in report.steps.values() {
             for (probe, _) in step.result.iter().flat_map(|result| &result.probes) {
                 watched.probe(&whole, probe, env)?;
             }
         }
+        watched.paths.extend(ready.around.looked_at.iter().cloned());
         if lowering.common.is_none() {
             watched.paths.insert(lowering.root.join("mix.exs"));
         }
         for (folder, files) in lowering.sources.seen() {
-            if folder != "." && !ready.beside.contains(&folder) {
+            if folder != "." && !ready.around.beside.contains(&folder) {
                 // An overlay: everything in it.
                 watched.tree(&files, "");
             }
@@ -78,6 +79,10 @@ impl Watched {
             Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path) => path,
         };
         if whole.ignored().iter().any(|folder| Path::new(path).starts_with(folder)) {
+            return Ok(());
+        }
+        // What was fetched lies nowhere that the user could touch; its absence from deps/ is looked at already.
+        if whole.fetched.values().any(|fetched| Path::new(path).starts_with(whole.layout.at(&fetched.at))) {
             return Ok(());
         }
         let folders = std::iter::once(".").chain(whole.beside.iter().map(String::as_str));

@@ -239,7 +239,7 @@ fn cookie(session: &Session, ready: &Ready, report: &RunReport, dest: &Path) -> 
     if there.as_deref().map(describe::fingerprint).as_ref() == Some(kept) {
         return Ok(None);
     }
-    let describe = session.lowering.describe(common, &ready.beside);
+    let describe = session.lowering.describe(common, &ready.around);
     session.engine.with_context("describe", report, |cx| describe.cookie(cx)).map_err(unreadable)
 }
 

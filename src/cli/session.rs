@@ -7,6 +7,7 @@ use clap::Args;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
 use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
 use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::fetch::Remotes;
 use relgraph_rules::lower::Lowering;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
@@ -40,12 +41,15 @@ pub struct ReleaseArgs {
     /// How steps are confined, instead of what release.yaml says
     #[arg(long, value_enum)]
     pub sandbox: Option<Confinement>,
+    /// Fetch nothing: what is missing is named
+    #[arg(long)]
+    pub offline: bool,
 }
 
 impl ReleaseArgs {
     /// A release and its environment, everything else as usual.
     pub fn of(file: PathBuf, environment: Option<String>) -> ReleaseArgs {
-        ReleaseArgs { file, jobs: None, keep_going: false, environment, sandbox: None }
+        ReleaseArgs { file, jobs: None, keep_going: false, environment, sandbox: None, offline: false }
     }
 }
 
@@ -170,7 +174,8 @@ impl Session {
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);
         let path = context.env.get("PATH").map(String::as_str).unwrap_or_default();
-        let lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), path).map_err(boxed)?;
+        let mut lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), path).map_err(boxed)?;
+        lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.env = context.env.clone();
         engine.keep_going = args.keep_going;

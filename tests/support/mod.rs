@@ -3,6 +3,7 @@
 
 pub mod edited;
 pub mod files;
+pub mod hex;
 pub mod mix;
 pub mod node;
 pub mod project;

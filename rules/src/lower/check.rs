@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Lowering;
+use super::{Around, Lowering};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::project::Description;
 use crate::vm::Common;
@@ -13,19 +13,15 @@ impl Lowering {
         &self,
         common: &Common,
         description: &Description,
+        around: &Around,
     ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         let file = &self.file;
         let mut errors = Vec::new();
-        let mut warnings = Vec::new();
+        let mut warnings = self.lock_warnings(around, description);
         for application in &description.applications {
             if let Some(problem) = &application.problem {
                 let message = format!("dependency `{}`: {}", application.app, problem.message.trim());
-                let complaint = Diagnostic::error(message);
-                errors.push(if problem.kind == "unavailable" && application.fetchable {
-                    complaint.hint("run `mix deps.get` to fetch it")
-                } else {
-                    complaint
-                });
+                errors.push(self.locked_complaint(around, application, Diagnostic::error(message)));
             }
         }
         if let Some(release) = &description.release {

@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use relgraph_engine::Graph;
 
-use super::{CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
+use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
 use crate::diagnostic::Diagnostic;
-use crate::layout::Layout;
 use crate::project::{Application, Description, StripRecipe};
 use crate::schema::{self, PackageFormat, Upgrades};
+use crate::sources::Source;
 use crate::steps::assemble::{Layer, MixParts, Parts};
 use crate::steps::boot::{self, Boot, Runtime};
 use crate::steps::compile::{self, Compile, Dependency, Seen};
 use crate::steps::config::{self, Config};
 use crate::steps::describe::{self, Describe, Whole};
 use crate::steps::driver::{self, Driver};
+use crate::steps::fetch;
 use crate::steps::overlay::{self, Overlay};
 use crate::steps::protocols::{self, Consolidate};
 use crate::steps::runtime::{self, IncludeRuntime, Manner};
@@ -28,7 +29,7 @@ use crate::vm::{Common, DRIVER};
 
 impl Lowering {
     /// The step that asks Mix.
-    pub fn describe(&self, common: &Common, beside: &BTreeSet<String>) -> Describe {
+    pub fn describe(&self, common: &Common, around: &Around) -> Describe {
         let strip = self.file.strip_wanted().map(|strip| match strip {
             schema::Strip::No => Value::Bool(false),
             schema::Strip::Yes { keep, compress } => Value::List(vec![
@@ -38,7 +39,7 @@ impl Lowering {
         });
         Describe {
             common: common.clone(),
-            whole: self.whole(beside),
+            whole: self.whole(around),
             release: self.file.release.clone(),
             strip,
         }
@@ -49,13 +50,13 @@ impl Lowering {
     pub fn describing(
         &self,
         common: &Common,
-        beside: &BTreeSet<String>,
+        around: &Around,
         config: Option<&str>,
     ) -> Result<Graph, Vec<Diagnostic>> {
         let mut steps = Steps::default();
-        self.add_describe(&mut steps, common, beside);
+        self.add_describe(&mut steps, common, around);
         if let Some(path) = config {
-            Self::add_config(&mut steps, common, self.whole(beside), path);
+            Self::add_config(&mut steps, common, self.whole(around), path);
         }
         self.graph(steps)
     }
@@ -65,9 +66,11 @@ impl Lowering {
         steps.add(CONFIG, [DRIVER], config::RULE, config);
     }
 
-    pub(super) fn add_describe(&self, steps: &mut Steps, common: &Common, beside: &BTreeSet<String>) {
+    pub(super) fn add_describe(&self, steps: &mut Steps, common: &Common, around: &Around) {
         steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
-        steps.add(DESCRIBE, [DRIVER], describe::RULE, self.describe(common, beside));
+        self.add_fetches(steps, around, around.fetched.keys());
+        let fetched: Vec<String> = around.fetched.keys().map(|app| fetch::step(app)).collect();
+        steps.add(DESCRIBE, names(&[DRIVER], &fetched), describe::RULE, self.describe(common, around));
     }
 
     /// The whole graph of a Mix release.
@@ -75,18 +78,18 @@ impl Lowering {
         &self,
         common: &Common,
         description: Description,
-        beside: &BTreeSet<String>,
+        around: &Around,
     ) -> Result<Lowered, Vec<Diagnostic>> {
-        let warnings = self.check(common, &description)?;
+        let warnings = self.check(common, &description, around)?;
         let mut steps = Steps::default();
-        self.add_describe(&mut steps, common, beside);
-        let whole = self.whole(beside);
+        self.add_describe(&mut steps, common, around);
+        let whole = self.whole(around);
         let declared =
             description.release.clone().ok_or_else(|| vec![Diagnostic::error("Mix described no release")])?;
         Self::add_config(&mut steps, common, whole.clone(), &description.project.config_path);
 
         let applications = self.all_applications(&description);
-        self.add_compiles(&mut steps, common, &description, &applications, &whole.layout)?;
+        self.add_compiles(&mut steps, common, &description, &applications, &whole)?;
         // All compilations, describe, config, protocols and boot.
         common.spares.expect(applications.len() + 4);
         let recipe = declared.strip.clone();
@@ -196,14 +199,22 @@ impl Lowering {
         common: &Common,
         description: &Description,
         applications: &[Application],
-        layout: &Layout,
+        whole: &Whole,
     ) -> Result<(), Vec<Diagnostic>> {
         let all: Arc<BTreeSet<String>> = Arc::new(applications.iter().map(|a| a.app.clone()).collect());
         let folders: Vec<&str> = applications.iter().map(|a| a.dest.as_str()).collect();
         for application in applications {
             let mut inner: Vec<&str> = folders.clone();
             inner.push(&description.project.deps_path);
-            let source = self.sources.of(&application.dest, &inner).map_err(failed)?;
+            let source = match whole.fetched.get(&application.app) {
+                Some(fetched) => {
+                    Source::Fetched { at: fetched.at.clone(), step: fetch::step(&application.app) }
+                }
+                None => {
+                    let files = self.sources.of(&application.dest, &inner).map_err(failed)?;
+                    Source::Folder { at: application.dest.clone(), files }
+                }
+            };
             let visible: Vec<&Application> = description
                 .visible(&application.children)
                 .into_iter()
@@ -223,13 +234,14 @@ impl Lowering {
                 .iter()
                 .map(|seen| Seen { app: seen.app.clone(), build: seen.build.clone() })
                 .collect();
-            let needs: Vec<String> = sees.iter().map(|s| compile::step(&s.app)).collect();
+            let mut needs: Vec<String> = sees.iter().map(|s| compile::step(&s.app)).collect();
+            needs.extend(source.step().map(str::to_owned));
             let action = Compile {
                 common: Common { environment: application.env.clone(), ..common.clone() },
                 application: application.clone(),
                 root: application.dest == ".",
                 source,
-                layout: layout.clone(),
+                layout: whole.layout.clone(),
                 sees,
                 dependencies,
                 dependency_config: description.project.dependency_config.clone(),

@@ -8,6 +8,7 @@ use relgraph_cache::{StatCache, Store};
 use relgraph_engine::{Action, Graph, GraphBuilder, GraphError, Rule, Step, StepError};
 
 use crate::diagnostic::Diagnostic;
+use crate::fetch::Remotes;
 use crate::layout::Layout;
 use crate::project::Description;
 use crate::schema::{PackageFormat, ReleaseFile, StartMode};
@@ -18,9 +19,12 @@ use crate::steps::package::{self, Package};
 use crate::toolchain::Toolchain;
 use crate::vm::Common;
 
+mod around;
 mod check;
 mod custom;
 mod mix;
+
+pub use around::{Around, Fetched};
 
 /// The name of the step that asks Mix what the project is.
 pub const DESCRIBE: &str = "describe";
@@ -37,6 +41,8 @@ pub struct Lowering {
     pub sources: Arc<Sources>,
     /// What is needed to build a Mix project; `None`: there is none.
     pub common: Option<Common>,
+    /// How dependencies are fetched.
+    pub remotes: Arc<Remotes>,
 }
 
 /// A release as a graph of steps.
@@ -85,7 +91,7 @@ impl Lowering {
             None
         };
         let sources = Arc::new(Sources::new(root, stat));
-        Ok(Lowering { file, root: root.to_owned(), sources, common })
+        Ok(Lowering { file, root: root.to_owned(), sources, common, remotes: Arc::default() })
     }
 
     /// Folders beside the project that its mix.exs seems to name: a guess that saves asking Mix twice.
@@ -99,9 +105,11 @@ impl Lowering {
             .collect()
     }
 
-    /// The project with folders beside it.
-    pub fn whole(&self, beside: &BTreeSet<String>) -> Whole {
-        let climbs = beside.iter().map(|path| crate::project::climbs(path)).max().unwrap_or(0);
+    /// The project with what belongs to it.
+    pub fn whole(&self, around: &Around) -> Whole {
+        let beside = &around.beside;
+        let places = beside.iter().chain(around.fetched.values().map(|fetched| &fetched.at));
+        let climbs = places.map(|path| crate::project::climbs(path)).max().unwrap_or(0);
         let texts: Vec<String> = beside
             .iter()
             .flat_map(|folder| ["mix.exs", "rebar.config"].map(|file| self.root.join(folder).join(file)))
@@ -112,7 +120,13 @@ impl Lowering {
             texts.iter().any(|text| text.contains(&inside) || text.contains(&whole))
         };
         let layout = Layout::new(&self.root, climbs, &named);
-        Whole { sources: Arc::clone(&self.sources), beside: beside.clone(), layout }
+        Whole {
+            sources: Arc::clone(&self.sources),
+            beside: beside.clone(),
+            hidden: around.hidden(),
+            fetched: around.fetched.clone(),
+            layout,
+        }
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -86,7 +86,7 @@ impl Action for Boot {
         parts.text("version", self.version.as_deref().unwrap_or("of the project"));
         parts.list("modes", self.modes.iter().map(|(app, mode)| format!("{app} {mode}")));
         parts.list("executables", &self.executables_for);
-        parts.list("folders", self.whole.own());
+        parts.list("folders", self.whole.places());
         parts.list("applications", self.applications.iter().map(|seen| seen.app.as_str()));
         parts.text("layout", if self.hot { "hot upgrades" } else { "mix" });
         parts.text("consolidated", if self.consolidated { "yes" } else { "no" });

@@ -15,7 +15,7 @@ use crate::discover::Scope;
 use crate::layout::Layout;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
-use crate::source::Snapshot;
+use crate::sources::Source;
 use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
@@ -56,7 +56,7 @@ pub struct Compile {
     /// Whether it is the project itself.
     pub root: bool,
     /// Its sources.
-    pub source: Arc<Snapshot>,
+    pub source: Source,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What it sees, in the order of the description.
@@ -90,7 +90,7 @@ impl Compile {
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
-        namespace.put(self.layout.at(&self.application.dest), Place::Source(Arc::clone(&self.source)));
+        namespace.put(self.layout.at(self.source.at()), self.source.place(cx)?);
         for seen in &self.sees {
             let result = cx.need(&step(&seen.app))?;
             namespace.put(self.layout.at(&seen.build), Place::Tree(result.output("app")?));
@@ -143,8 +143,8 @@ impl Action for Compile {
                 ));
         }
         let mut vm = Vm::ready(cx, &self.common)?;
-        let at = self.layout.at(&app.dest);
-        let same = self.source.stage(&vm.real(&at))?;
+        let at = self.layout.at(self.source.at());
+        let same = self.source.stage(cx, &vm, &at)?;
         let build = self.layout.at(&app.build);
         vm.write(&format!("{build}/.relgraph"), b"")?;
         let mut paths = Vec::new();

@@ -28,7 +28,7 @@ impl Action for Config {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut parts = self.common.parts(cx)?;
         parts.text("config path", &self.path);
-        parts.list("folders", self.whole.own());
+        parts.list("folders", self.whole.places());
         Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
     }
 

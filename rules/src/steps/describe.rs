@@ -1,6 +1,7 @@
 //! `describe`: asks Mix what the project is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use relgraph_cache::TreeBuilder;
@@ -8,6 +9,7 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
 use crate::discover::Scope;
 use crate::layout::Layout;
+use crate::lower::Fetched;
 use crate::namespace::{Namespace, Place};
 use crate::project::Description;
 use crate::source::Snapshot;
@@ -25,6 +27,10 @@ pub struct Whole {
     pub sources: Arc<Sources>,
     /// Folders beside the project's (`../shared`).
     pub beside: BTreeSet<String>,
+    /// Folders of the user that nobody is shown, seen from the project's.
+    pub hidden: BTreeSet<String>,
+    /// Dependencies that were fetched, by application: they lie where `mix deps.get` would have put them.
+    pub fetched: BTreeMap<String, Fetched>,
     /// Where they lie inside the sandbox.
     pub layout: Layout,
 }
@@ -35,7 +41,25 @@ impl Whole {
     }
 
     fn snapshots(&self) -> Result<Vec<(String, Arc<Snapshot>)>, StepError> {
-        self.folders().map(|folder| Ok((self.layout.at(folder), self.sources.whole(folder)?))).collect()
+        let shown = self.folders().filter(|folder| !self.hidden.contains(*folder));
+        shown.map(|folder| Ok((self.layout.at(folder), self.shown(folder)?))).collect()
+    }
+
+    /// A folder without what nobody is shown.
+    fn shown(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
+        let whole = self.sources.whole(folder)?;
+        let at = self.layout.at(folder);
+        let inner: Vec<String> = self
+            .hidden
+            .iter()
+            .filter_map(|hidden| {
+                Some(self.layout.at(hidden).strip_prefix(&at)?.strip_prefix('/')?.to_owned())
+            })
+            .collect();
+        if inner.is_empty() {
+            return Ok(whole);
+        }
+        Ok(Arc::new(whole.part("", &|path| inner.iter().any(|hidden| Path::new(path).starts_with(hidden)))))
     }
 
     /// All of it as something that can be read.
@@ -43,6 +67,9 @@ impl Whole {
         let mut namespace = Namespace::new(cx.store);
         for (at, snapshot) in self.snapshots()? {
             namespace.put(at, Place::Source(snapshot));
+        }
+        for fetched in self.fetched.values() {
+            namespace.put(self.layout.at(&fetched.at), Place::Tree(fetched.tree));
         }
         Ok(namespace)
     }
@@ -53,11 +80,20 @@ impl Whole {
         for (at, snapshot) in self.snapshots()? {
             same &= snapshot.stage(&vm.real(&at))?;
         }
+        for fetched in self.fetched.values() {
+            vm.copy_tree(&fetched.tree, &self.layout.at(&fetched.at))?;
+        }
         Ok(same)
     }
 
     /// Where its own files lie inside the sandbox.
     pub fn own(&self) -> Vec<String> {
+        let fetched = self.fetched.values().map(|fetched| self.layout.at(&fetched.at));
+        self.folders().map(|folder| self.layout.at(folder)).chain(fetched).collect()
+    }
+
+    /// Where the user's folders lie inside the sandbox: what is fetched shows by what is found there.
+    pub fn places(&self) -> Vec<String> {
         self.folders().map(|folder| self.layout.at(folder)).collect()
     }
 
@@ -114,7 +150,7 @@ impl Action for Describe {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut parts = self.common.parts(cx)?;
         parts.text("release", &self.release);
-        parts.list("folders", self.whole.own());
+        parts.list("folders", self.whole.places());
         if let Some(strip) = &self.strip {
             parts.text("strip", format!("{strip:?}"));
         }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod custom;
 pub mod describe;
 pub mod driver;
+pub mod fetch;
 pub mod overlay;
 pub mod package;
 pub mod protocols;

@@ -1,0 +1,114 @@
+//! Getting what a lock names from where it is published: packages from Hex repositories, commits from git ones.
+//!
+//! What arrives is the same whoever sent it, for the lock says its checksum or its commit: so addresses, mirrors, proxies
+//! and credentials are part of no key, and nothing of them is in a result, a log or an error.
+
+pub mod git;
+mod hex;
+mod http;
+mod package;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use relgraph_cache::{Digest, Store};
+use relgraph_engine::{StepContext, StepError};
+
+use crate::lock::{HexPackage, Locked};
+use settings::Settings;
+
+pub use package::manifest;
+
+/// How the world beyond this machine is reached: what the command hands in.
+#[derive(Default)]
+pub struct Remotes {
+    env: BTreeMap<String, String>,
+    offline: bool,
+    settings: OnceLock<Result<Settings, String>>,
+}
+
+impl Remotes {
+    /// With the user's environment. `offline`: nothing is fetched, whatever the environment says.
+    pub fn new(env: &BTreeMap<String, String>, offline: bool) -> Self {
+        Remotes { env: env.clone(), offline, settings: OnceLock::new() }
+    }
+
+    /// Why nothing may be fetched, if so.
+    pub fn offline(&self) -> Result<Option<&'static str>, StepError> {
+        if self.offline {
+            return Ok(Some("--offline was given"));
+        }
+        Ok(self.settings()?.offline.then_some("HEX_OFFLINE or Hex's `offline` is set"))
+    }
+
+    /// The user's environment: what `git` is run with.
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// What Hex would go by. Read when it is first needed.
+    fn settings(&self) -> Result<&Settings, StepError> {
+        let read = self.settings.get_or_init(|| Settings::read(&self.env));
+        read.as_ref().map_err(|message| {
+            StepError::input(message.clone()).with_hint("`mix hex.config` shows and changes Hex's settings")
+        })
+    }
+
+    /// Gets what is locked into the store, and returns its tree. `checkout`: where `mix deps.get` may have put the same.
+    pub fn get(
+        &self,
+        cx: &StepContext<'_>,
+        app: &str,
+        locked: &Locked,
+        checkout: Option<&Path>,
+    ) -> Result<Digest, StepError> {
+        match locked {
+            Locked::Hex(package) => self.hex(cx, app, package),
+            Locked::Git(commit) => git::get(self, cx, app, commit, checkout),
+            Locked::Other(kind) => {
+                Err(StepError::input(format!("`{app}` is locked as `{kind}`, which relgraph cannot fetch"))
+                    .with_hint("run `mix deps.get`: what lies in deps/ is built as it is"))
+            }
+        }
+    }
+
+    fn hex(&self, cx: &StepContext<'_>, app: &str, package: &HexPackage) -> Result<Digest, StepError> {
+        if package.outer.is_none() && package.inner.is_none() {
+            let message =
+                format!("the lock has no checksum for `{app}` ({} {})", package.name, package.version);
+            return Err(StepError::input(message)
+                .with_hint("run `mix deps.get` with a newer Hex, which writes checksums into mix.lock"));
+        }
+        let settings = self.settings()?;
+        let cached = settings.cached(package);
+        if let Some(tarball) = cached.filter(|path| package::is_whole(path, package)) {
+            return package::unpack(cx.store, &tarball, package);
+        }
+        if let Some(why) = self.offline()? {
+            return Err(missing(app, &format!("{} {}", package.name, package.version), why));
+        }
+        let scratch = cx.store.scratch()?;
+        let tarball = scratch.path().join("package.tar");
+        hex::download(cx, settings, package, &tarball)?;
+        package::unpack(cx.store, &tarball, package)
+    }
+}
+
+/// Something is not here, and may not be fetched.
+fn missing(app: &str, what: &str, why: &str) -> StepError {
+    let message = format!("`{app}` ({what}) is neither in deps/ nor in the store, and {why}");
+    let hint = "build once where the network is there, or run `mix deps.get`";
+    StepError::new(relgraph_engine::StepErrorKind::Input, message).with_hint(hint)
+}
+
+/// A tree of a store with more files in it.
+fn with_files(store: &Store, tree: &Digest, files: &[(&str, &[u8])]) -> Result<Digest, StepError> {
+    let mut builder = relgraph_cache::TreeBuilder::from_tree(store, tree)?;
+    for (path, bytes) in files {
+        let node = relgraph_cache::Node::File { digest: store.put_bytes(bytes)?, executable: false };
+        builder.replace(path, node)?;
+    }
+    Ok(builder.finish(store)?)
+}
