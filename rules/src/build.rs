@@ -6,9 +6,12 @@ use std::path::Path;
 use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
 
 use crate::diagnostic::Diagnostic;
+use crate::erlang;
 use crate::lower::{Around, CONFIG, DESCRIBE, Lowered, Lowering};
 use crate::steps::describe::Describe;
 use crate::steps::fetch;
+use crate::tool::Tool;
+use crate::vm::Common;
 
 /// Why there is no graph.
 #[derive(Debug)]
@@ -65,6 +68,9 @@ pub fn lower(
         let lowered = lowering.custom_release().map_err(BuildError::Wrong)?;
         return Ok(Ready { lowered, around: Around::default() });
     };
+    if common.tool != Tool::Mix {
+        return erlang(engine, lowering, common, observer);
+    }
     let mut around = lowering.around(USUAL_LOCK, USUAL_DEPS).map_err(BuildError::Wrong)?;
     // Both start a VM and wait for nothing: on two cores the second costs no time.
     let guessed = (purpose == Purpose::Run).then_some(USUAL_CONFIG);
@@ -77,11 +83,7 @@ pub fn lower(
             engine.forget(CONFIG);
             return Err(BuildError::Failed(Box::new(report)));
         };
-        let wrong = |error: StepError| match error.kind {
-            StepErrorKind::Damaged => BuildError::Damaged(error.message),
-            _ => BuildError::Wrong(vec![Diagnostic::error(error.message)]),
-        };
-        let description = Describe::read(&engine.store, result).map_err(wrong)?;
+        let description = Describe::read(&engine.store, result).map_err(unreadable)?;
         let outside: BTreeSet<String> = description
             .applications
             .iter()
@@ -132,6 +134,28 @@ fn fetch_all(
         }
     }
     Ok(())
+}
+
+/// A project in Erlang alone.
+fn erlang(
+    engine: &Engine,
+    lowering: &Lowering,
+    common: &Common,
+    observer: &dyn Observer,
+) -> Result<Ready, BuildError> {
+    let graph = lowering.describing_erlang(common).map_err(BuildError::Wrong)?;
+    let report = engine.run(&graph, None, observer)?;
+    let Some(result) = report.result(DESCRIBE) else { return Err(BuildError::Failed(Box::new(report))) };
+    let project = erlang::describe::Describe::read(&engine.store, result).map_err(unreadable)?;
+    let lowered = lowering.erlang_release(common, project).map_err(BuildError::Wrong)?;
+    Ok(Ready { lowered, around: Around::default() })
+}
+
+fn unreadable(error: StepError) -> BuildError {
+    match error.kind {
+        StepErrorKind::Damaged => BuildError::Damaged(error.message),
+        _ => BuildError::Wrong(vec![Diagnostic::error(error.message)]),
+    }
 }
 
 fn below(path: &str, folder: &str) -> bool {

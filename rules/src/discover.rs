@@ -35,7 +35,7 @@ pub struct Scope<'a> {
     pub namespace: &'a Namespace,
     /// Its own sources: everything in there, and what was looked for in vain, counts.
     pub own: Vec<String>,
-    /// Folders of other applications (`project/_build/prod/lib/NAME`) by the name of the application.
+    /// Names of other applications by their folders (`project/_build/prod/lib/NAME`).
     pub dependencies: BTreeMap<String, String>,
     /// Folders that the step itself fills.
     pub ignored: Vec<String>,
@@ -50,8 +50,13 @@ impl Scope<'_> {
         let docs: BTreeSet<String> = facts.docs.iter().map(|module| format!("{module}.beam")).collect();
         let mut probes = BTreeSet::new();
         for (kind, path) in &facts.reads {
-            // Other applications lie below the folder that the step itself fills, so they come first.
-            if let Some((name, at)) = self.dependency(path) {
+            let (own, ignored) = (deepest(&self.own, path), deepest(&self.ignored, path));
+            let dependency = deepest(self.dependencies.keys(), path);
+            if let Some((at, name)) = dependency
+                .filter(|at| own.is_none_or(|own| own.len() < at.len()))
+                .filter(|at| ignored.is_none_or(|folder| folder.len() <= at.len()))
+                .and_then(|at| self.dependencies.get_key_value(at))
+            {
                 let rest = path[at.len()..].trim_start_matches('/');
                 match rest.strip_prefix("ebin/") {
                     Some(beam) if beam.ends_with(".beam") => {
@@ -59,16 +64,14 @@ impl Scope<'_> {
                     }
                     _ => self.insert(&mut probes, kind, path)?,
                 }
-            } else if self.ignored.iter().any(|folder| within(path, folder)) {
-                continue;
-            } else if self.own.iter().any(|folder| within(path, folder)) {
+            } else if self.is_source(path) {
                 self.insert(&mut probes, kind, path)?;
             }
         }
         if !facts.programs.is_empty() {
             // What another program read is nobody's knowledge: it may have been anything that was there.
             probes.extend(self.own.iter().map(|folder| Probe::Tree(folder.clone())));
-            probes.extend(self.dependencies.values().map(|folder| Probe::Tree(folder.clone())));
+            probes.extend(self.dependencies.keys().map(|folder| Probe::Tree(folder.clone())));
             probes.extend(NATIVE.map(|name| Probe::Env(name.to_owned())));
         }
         let all = facts.env.iter().any(|name| name == "*");
@@ -84,15 +87,13 @@ impl Scope<'_> {
         else {
             return false;
         };
-        !self.ignored.iter().any(|folder| within(path, folder))
-            && self.own.iter().any(|folder| within(path, folder))
+        self.is_source(path)
     }
 
-    fn dependency(&self, path: &str) -> Option<(&str, &str)> {
-        self.dependencies
-            .iter()
-            .find(|(_, at)| within(path, at))
-            .map(|(name, at)| (name.as_str(), at.as_str()))
+    /// Folders lie inside of others: the deepest says what a path is.
+    fn is_source(&self, path: &str) -> bool {
+        let ignored = deepest(&self.ignored, path);
+        deepest(&self.own, path).is_some_and(|own| ignored.is_none_or(|folder| folder.len() < own.len()))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -129,6 +130,12 @@ impl Scope<'_> {
         probes.insert(probe);
         Ok(())
     }
+}
+
+/// The deepest of some folders that a path lies in.
+fn deepest<'a>(folders: impl IntoIterator<Item = &'a String>, path: &str) -> Option<&'a str> {
+    let found = folders.into_iter().filter(|folder| within(path, folder));
+    found.map(String::as_str).max_by_key(|folder| folder.len())
 }
 
 fn within(path: &str, folder: &str) -> bool {

@@ -5,28 +5,29 @@ use std::path::Path;
 
 use relgraph_engine::{Mount, SandboxMode, SandboxSpec, StepContext, StepError};
 
-use crate::vm::{Common, driver};
+use crate::tool::Tool;
+use crate::vm::{Common, driver, rebar3};
 
-/// What a VM is started with that runs Elixir's own command line in the folder `work`: `flags` go to the VM, `args` to
-/// Elixir.
-pub fn elixir(
+/// What a VM is started with that works in the folder `work`: `flags` go to the VM, and `start` says what it runs.
+pub fn vm(
     cx: &StepContext<'_>,
     common: &Common,
     work: &Path,
-    flags: &[&str],
-    args: &[&str],
+    flags: Vec<String>,
+    start: Vec<String>,
 ) -> SandboxSpec {
     let toolchain = &common.toolchain;
     let prefix = cx.sandbox.prefix(work);
     let inside = |path: &str| format!("{prefix}/{path}");
-    let (erlang, elixir) = (&toolchain.erlang.root, &toolchain.elixir.root);
-    let mut mounts =
-        vec![Mount::read_only(erlang, inside("otp")), Mount::read_only(elixir, inside("elixir"))];
+    let mut roots = vec![(&toolchain.erlang.root, "otp")];
+    roots.extend(toolchain.elixir.iter().map(|elixir| (&elixir.root, "elixir")));
+    let mut mounts: Vec<Mount> =
+        roots.iter().map(|(root, at)| Mount::read_only(root.as_path(), inside(at))).collect();
     if let Some(rebar3) = &toolchain.rebar3 {
         mounts.push(Mount::read_only(rebar3, inside("tools/rebar3")));
     }
     // Scripts of an installation may name it by its own path.
-    for root in [erlang, elixir] {
+    for (root, _) in roots {
         if cx.sandbox.mode() != SandboxMode::Plain && !root.starts_with("/usr") {
             mounts.push(Mount::read_only(root, root.to_string_lossy()));
         }
@@ -39,24 +40,42 @@ pub fn elixir(
                        +sbwt very_short +sbwtdcpu none +sbwtdio very_short";
     let mut argv = vec![format!("{bin}/erlexec")];
     argv.extend(flags_of_vm.split_whitespace().map(str::to_owned));
-    argv.extend(["-elixir_root".to_owned(), inside("elixir/lib"), "-pa".to_owned()]);
-    argv.extend(toolchain.elixir.libraries.iter().map(|name| inside(&format!("elixir/lib/{name}/ebin"))));
-    argv.extend(flags.iter().map(|&flag| flag.to_owned()));
-    argv.extend(
-        ["-s", "elixir", "start_cli", "-elixir", "ansi_enabled", "false", "-extra"].map(str::to_owned),
-    );
-    argv.extend(args.iter().map(|&arg| arg.to_owned()));
+    if let Some(elixir) = &toolchain.elixir {
+        argv.extend(["-elixir_root".to_owned(), inside("elixir/lib"), "-pa".to_owned()]);
+        argv.extend(elixir.libraries.iter().map(|name| inside(&format!("elixir/lib/{name}/ebin"))));
+    }
+    argv.extend(flags);
+    argv.extend(start);
     let env = environment(cx, common, &prefix, &bin);
     SandboxSpec { work: work.to_owned(), mounts, argv, env, ..SandboxSpec::default() }
+}
+
+/// What makes a VM run Elixir's own command line.
+pub fn elixir_cli(args: &[String]) -> Vec<String> {
+    let fixed = ["-s", "elixir", "start_cli", "-elixir", "ansi_enabled", "false", "-extra"];
+    fixed.iter().map(|&arg| arg.to_owned()).chain(args.iter().cloned()).collect()
 }
 
 /// What a VM is started with that waits for a request of the driver in the folder `work`.
 pub fn waiting(cx: &StepContext<'_>, common: &Common, work: &Path) -> Result<SandboxSpec, StepError> {
     let prefix = cx.sandbox.prefix(work);
     let folder = format!("{prefix}/driver");
-    let main = format!("Relgraph.Driver.main(\"{prefix}\")");
-    let mut spec = elixir(cx, common, work, &["-pa", &folder], &["-e", &main]);
-    spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder));
+    let mut flags = vec!["-pa".to_owned(), folder.clone()];
+    let mut mounts = vec![Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder)];
+    if common.tool == Tool::Rebar3 {
+        let tree = rebar3(cx)?;
+        let folder = format!("{prefix}/rebar3");
+        let names = cx.store.directory(&tree)?;
+        flags.extend(names.entries.keys().map(|name| format!("{folder}/{name}/ebin")));
+        mounts.push(Mount::read_only(cx.store.checkout(&tree)?, folder));
+    }
+    let start = if common.toolchain.elixir.is_some() {
+        elixir_cli(&["-e".to_owned(), format!(":relgraph_driver.main([\"{prefix}\"])")])
+    } else {
+        ["-run", "relgraph_driver", "main", &prefix].map(str::to_owned).into()
+    };
+    let mut spec = vm(cx, common, work, flags, start);
+    spec.mounts.append(&mut mounts);
     Ok(spec)
 }
 
@@ -65,7 +84,8 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
     let mut env = visible(cx.env);
     env.extend(common.set(cx));
     let home = inside("home");
-    let path = format!("{}:{}:/usr/local/bin:/usr/bin:/bin", inside("otp/bin"), inside("elixir/bin"));
+    let elixir = common.toolchain.elixir.iter().map(|_| inside("elixir/bin") + ":").collect::<String>();
+    let path = format!("{}:{elixir}/usr/local/bin:/usr/bin:/bin", inside("otp/bin"));
     let fixed = [
         ("ROOTDIR", inside("otp")),
         ("BINDIR", bin.to_owned()),
@@ -73,11 +93,8 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
         ("PROGNAME", "erl".into()),
         ("PATH", path),
         ("HOME", home.clone()),
-        ("MIX_HOME", format!("{home}/.mix")),
-        ("HEX_HOME", format!("{home}/.hex")),
         ("HEX_OFFLINE", "1".into()),
-        ("MIX_ENV", common.environment.clone()),
-        ("MIX_TARGET", common.target.clone()),
+        ("REBAR_OFFLINE", "1".into()),
         ("LANG", "C.UTF-8".into()),
         ("LC_ALL", "C.UTF-8".into()),
         ("TZ", "UTC".into()),
@@ -85,6 +102,15 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
         ("ERL_CRASH_DUMP_SECONDS", "0".into()),
     ];
     env.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+    if common.toolchain.elixir.is_some() {
+        let mix = [
+            ("MIX_HOME", format!("{home}/.mix")),
+            ("HEX_HOME", format!("{home}/.hex")),
+            ("MIX_ENV", common.environment.clone()),
+            ("MIX_TARGET", common.target.clone()),
+        ];
+        env.extend(mix.map(|(name, value)| (name.to_owned(), value)));
+    }
     env
 }
 
@@ -143,7 +169,7 @@ const HIDDEN: [&str; 51] = [
     "WAYLAND_DISPLAY",
 ];
 
-const HIDDEN_PREFIXES: [&str; 12] = [
+const HIDDEN_PREFIXES: [&str; 13] = [
     "ASDF_",
     "CARGO",
     "DBUS_",
@@ -151,6 +177,7 @@ const HIDDEN_PREFIXES: [&str; 12] = [
     "ERL_",
     "HEX_",
     "LC_",
+    "REBAR_",
     "RELGRAPH_",
     "RUST",
     "SSH_",

@@ -86,6 +86,17 @@ impl Snapshot {
         part
     }
 
+    /// What was seen of it, less what `keep` refuses.
+    pub fn only(&self, keep: &dyn Fn(&str, &Entry) -> bool) -> Snapshot {
+        let mut part =
+            Snapshot { root: self.root.clone(), entries: BTreeMap::new(), stamps: BTreeMap::new() };
+        for (path, entry) in self.entries.iter().filter(|(path, entry)| keep(path, entry)) {
+            part.entries.insert(path.clone(), entry.clone());
+            part.stamps.extend(self.stamps.get(path).map(|stamp| (path.clone(), *stamp)));
+        }
+        part
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root

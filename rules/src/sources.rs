@@ -47,6 +47,22 @@ impl Sources {
         Ok(snapshot)
     }
 
+    /// What a tool fetched into a folder, without what it compiled there.
+    pub fn installed(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = seen.get(folder) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let dir = self.root.join(folder);
+        let sources = dir.join("src").is_dir();
+        let made = |path: &str| {
+            path == ".rebar3" || (sources && path.starts_with("ebin/") && !path.ends_with(".app.src"))
+        };
+        let snapshot = Arc::new(Snapshot::take(&dir, &made, &self.stat)?);
+        seen.insert(folder.to_owned(), Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
     /// The sources of one application: its folder without those of the other applications in it.
     pub fn of(&self, dest: &str, others: &[&str]) -> Result<Arc<Snapshot>, StepError> {
         let inner: Vec<&str> = others

@@ -31,35 +31,39 @@ pub struct Elixir {
     pub libraries: Vec<String>,
 }
 
-/// What builds a Mix project.
+/// What builds a project.
 #[derive(Debug, Clone)]
 pub struct Toolchain {
     /// Erlang.
     pub erlang: Erlang,
-    /// Elixir.
-    pub elixir: Elixir,
+    /// Elixir, where the project needs it: what builds another one is part of no key.
+    pub elixir: Option<Elixir>,
     /// rebar3, when it is in PATH.
     pub rebar3: Option<PathBuf>,
-    /// Identity of Erlang and Elixir by content, the same wherever they are installed.
+    /// Identity of Erlang and of Elixir, where it is needed, by content: the same wherever they are installed.
     pub digest: Digest,
     /// Identity of rebar3.
     pub rebar3_digest: Option<Digest>,
     /// Erlang's files.
     pub erlang_files: Arc<Snapshot>,
     /// Elixir's files.
-    pub elixir_files: Arc<Snapshot>,
+    pub elixir_files: Option<Arc<Snapshot>>,
 }
 
 impl Toolchain {
-    /// Finds what `path` (the variable PATH) leads to. The digests of files that did not move are remembered in the store.
-    pub fn find(path: &str, store: &Store) -> Result<Toolchain, Box<Diagnostic>> {
+    /// Finds what `path` (the variable PATH) leads to, Elixir where it is `wanted`. The digests of files that did not move
+    /// are remembered in the store.
+    pub fn find(path: &str, wanted: bool, store: &Store) -> Result<Toolchain, Box<Diagnostic>> {
         let erlang = Erlang::find(path)?;
-        let elixir = Elixir::find(path)?;
+        let elixir = if wanted { Some(Elixir::find(path)?) } else { None };
         let rebar3 = which("rebar3", path);
         let cache = StatCache::load(&store.root().join("toolchain.stat"));
         let failed = |e: StepError| Box::new(Diagnostic::error(e.message));
         let erlang_files = Snapshot::take(&erlang.root, &|_| false, &cache).map_err(failed)?;
-        let elixir_files = Snapshot::take(&elixir.root, &|_| false, &cache).map_err(failed)?;
+        let elixir_files = match &elixir {
+            Some(elixir) => Some(Snapshot::take(&elixir.root, &|_| false, &cache).map_err(failed)?),
+            None => None,
+        };
         let rebar3_digest = match &rebar3 {
             Some(file) => cache.digest(file).ok().map(|(digest, _)| digest),
             None => None,
@@ -67,7 +71,7 @@ impl Toolchain {
         // It only saves work; a store that cannot be written says so where it matters.
         let _ = cache.save();
         let mut hasher = Hasher::new();
-        for files in [&erlang_files, &elixir_files] {
+        for files in std::iter::once(&erlang_files).chain(&elixir_files) {
             hasher.update(files.digest_below("").hex().as_bytes());
         }
         Ok(Toolchain {
@@ -77,8 +81,13 @@ impl Toolchain {
             rebar3,
             rebar3_digest,
             erlang_files: Arc::new(erlang_files),
-            elixir_files: Arc::new(elixir_files),
+            elixir_files: elixir_files.map(Arc::new),
         })
+    }
+
+    /// The files of all that it consists of, each with its root.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+        std::iter::once(&self.erlang_files).chain(&self.elixir_files)
     }
 }
 

@@ -15,14 +15,17 @@ use crate::layout::Layout;
 use crate::links::Work;
 use crate::spares::{GATE, Spares};
 use crate::terms::{self, Value};
+use crate::tool::Tool;
 use crate::toolchain::Toolchain;
 
 /// What every step of one project shares.
 #[derive(Clone)]
 pub struct Common {
+    /// The tool whose project it is.
+    pub tool: Tool,
     /// What builds the project.
     pub toolchain: Arc<Toolchain>,
-    /// `MIX_ENV`.
+    /// `MIX_ENV`, or the profile of rebar3.
     pub environment: String,
     /// `MIX_TARGET`.
     pub target: String,
@@ -40,8 +43,14 @@ impl Common {
         let mut parts = KeyParts::new();
         parts.digest("toolchain", &self.toolchain.digest);
         parts.digest("driver", &driver(cx)?);
-        parts.text("env MIX_ENV", &self.environment);
-        parts.text("env MIX_TARGET", &self.target);
+        if self.tool == Tool::Rebar3 {
+            parts.digest("rebar3", &rebar3(cx)?);
+            parts.text("profile", &self.environment);
+        }
+        if self.toolchain.elixir.is_some() {
+            parts.text("env MIX_ENV", &self.environment);
+            parts.text("env MIX_TARGET", &self.target);
+        }
         for (name, value) in &self.env {
             parts.text(format!("env {name}"), value);
         }
@@ -68,6 +77,11 @@ pub const DRIVER: &str = "prepare driver";
 /// The compiled driver.
 pub(crate) fn driver(cx: &StepContext<'_>) -> Result<Digest, StepError> {
     cx.need(DRIVER)?.output("ebin")
+}
+
+/// The modules of rebar3, a folder per application: a VM takes them from there.
+pub(crate) fn rebar3(cx: &StepContext<'_>) -> Result<Digest, StepError> {
+    cx.need(DRIVER)?.output("rebar3")
 }
 
 /// A folder to work in, and the VM that works there. Its VM may run already, waiting for the request.
@@ -213,10 +227,10 @@ impl<'a> Vm<'a> {
         Ok(Said { answer, facts, finished })
     }
 
-    /// Runs Elixir's own command line.
-    pub fn elixir(&self, args: &[&str], what: &str) -> Result<Finished, StepError> {
+    /// Runs a VM that carries out `start` and ends.
+    pub fn run(&self, flags: Vec<String>, start: Vec<String>, what: &str) -> Result<Finished, StepError> {
         let cx = self.cx;
-        let spec = launch::elixir(cx, self.common, self.scratch.path(), &[], args);
+        let spec = launch::vm(cx, self.common, self.scratch.path(), flags, start);
         let finished = cx.sandbox.run(&spec, cx.cancel, &|stream, line| cx.line(stream, line))?;
         finished.check(what)
     }

@@ -40,7 +40,7 @@ impl Watched {
             watched.paths.insert(lowering.root.join("mix.exs"));
         }
         for (folder, files) in lowering.sources.seen() {
-            if folder != "." && !ready.around.beside.contains(&folder) {
+            if folder != "." && !ready.around.beside.contains(&folder) && !whole.installed.contains(&folder) {
                 // An overlay: everything in it.
                 watched.tree(&files, "");
             }
@@ -51,7 +51,7 @@ impl Watched {
         }
         if let Some(common) = &lowering.common {
             watched.variable("PATH", env);
-            for files in [&common.toolchain.erlang_files, &common.toolchain.elixir_files] {
+            for files in common.toolchain.files() {
                 watched.paths.insert(files.root().to_owned());
                 let folders = files.entries().filter(|(_, entry)| **entry == Entry::Directory);
                 watched.paths.extend(folders.map(|(path, _)| files.root().join(path)));
@@ -78,16 +78,12 @@ impl Watched {
             }
             Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path) => path,
         };
-        if whole.ignored().iter().any(|folder| Path::new(path).starts_with(folder)) {
-            return Ok(());
-        }
         // What was fetched lies nowhere that the user could touch; its absence from deps/ is looked at already.
         if whole.fetched.values().any(|fetched| Path::new(path).starts_with(whole.layout.at(&fetched.at))) {
             return Ok(());
         }
-        let folders = std::iter::once(".").chain(whole.beside.iter().map(String::as_str));
         let mut owner: Option<(&str, String)> = None;
-        for folder in folders {
+        for folder in whole.folders() {
             let at = whole.layout.at(folder);
             if Path::new(path).starts_with(&at)
                 && owner.as_ref().is_none_or(|(_, other)| other.len() < at.len())
@@ -96,7 +92,12 @@ impl Watched {
             }
         }
         let Some((folder, at)) = owner else { return Ok(()) };
-        let files = whole.sources.whole(folder)?;
+        // What was fetched lies below the build folder, the rest of which is nobody's input.
+        let ignored = |other: &String| other.len() > at.len() && Path::new(path).starts_with(other);
+        if whole.ignored().iter().any(ignored) {
+            return Ok(());
+        }
+        let files = whole.snapshot(folder)?;
         let rest = path[at.len()..].trim_start_matches('/');
         self.paths.insert(if rest.is_empty() { files.root().to_owned() } else { files.root().join(rest) });
         // What a link leads to counts as the link does.

@@ -8,6 +8,7 @@ use relgraph_cache::{StatCache, Store};
 use relgraph_engine::{Action, Graph, GraphBuilder, GraphError, Rule, Step, StepError};
 
 use crate::diagnostic::Diagnostic;
+use crate::erlang::project::ErlangProject;
 use crate::fetch::Remotes;
 use crate::layout::Layout;
 use crate::project::Description;
@@ -16,12 +17,14 @@ use crate::sources::Sources;
 use crate::steps::assemble::{self, Assemble, Layer, Parts};
 use crate::steps::describe::Whole;
 use crate::steps::package::{self, Package};
+use crate::tool::Tool;
 use crate::toolchain::Toolchain;
 use crate::vm::Common;
 
 mod around;
 mod check;
 mod custom;
+mod erlang;
 mod mix;
 
 pub use around::{Around, Fetched};
@@ -39,7 +42,7 @@ pub struct Lowering {
     pub root: PathBuf,
     /// Its files.
     pub sources: Arc<Sources>,
-    /// What is needed to build a Mix project; `None`: there is none.
+    /// What is needed to build the project; `None`: there is none.
     pub common: Option<Common>,
     /// How dependencies are fetched.
     pub remotes: Arc<Remotes>,
@@ -55,6 +58,8 @@ pub struct Lowered {
     pub version: Option<String>,
     /// The project, where Mix was asked.
     pub description: Option<Description>,
+    /// The project, where it is one in Erlang alone.
+    pub erlang: Option<ErlangProject>,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -72,9 +77,15 @@ impl Lowering {
             let message = format!("there is no folder {}", root.display());
             return Err(Box::new(Diagnostic::error(message).in_file(file.file()).at(file.span("project"))));
         }
-        let common = if root.join("mix.exs").is_file() {
+        let tool = match file.tool {
+            Some(tool) if !tool.is_of(root) => return Err(Box::new(not_of(&file, tool, root))),
+            Some(tool) => Some(tool),
+            None => Tool::of(root),
+        };
+        let common = if let Some(tool) = tool {
             Some(Common {
-                toolchain: Arc::new(Toolchain::find(path, store)?),
+                tool,
+                toolchain: Arc::new(Toolchain::find(path, tool == Tool::Mix, store)?),
                 environment: file.environment_name().to_owned(),
                 target: file.target_name().to_owned(),
                 env: file.env.clone(),
@@ -82,10 +93,14 @@ impl Lowering {
                 spares: Arc::default(),
             })
         } else if file.steps.is_empty() {
-            let message = format!("there is no mix.exs in {}", root.display());
+            let message = format!("there is no project in {}", root.display());
+            let note = "it would have mix.exs, rebar.config, a Makefile that includes erlang.mk, or src/NAME.app.src";
             let hint = "name the project's folder (`project: PATH`), or give the release steps of its own (`steps:`)";
-            let complaint =
-                Diagnostic::error(message).in_file(file.file()).at(file.span("project")).hint(hint);
+            let complaint = Diagnostic::error(message)
+                .in_file(file.file())
+                .at(file.span("project"))
+                .note(note)
+                .hint(hint);
             return Err(Box::new(complaint));
         } else {
             None
@@ -125,6 +140,7 @@ impl Lowering {
             beside: beside.clone(),
             hidden: around.hidden(),
             fetched: around.fetched.clone(),
+            installed: self.installed(),
             layout,
         }
     }
@@ -147,7 +163,7 @@ impl Lowering {
             steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
         }
         let graph = self.graph(steps)?;
-        Ok(Lowered { graph, packages, version, description, warnings })
+        Ok(Lowered { graph, packages, version, description, erlang: None, warnings })
     }
 
     pub(super) fn graph(&self, steps: Steps) -> Result<Graph, Vec<Diagnostic>> {
@@ -178,6 +194,16 @@ impl Lowering {
     pub(super) fn need(&self, step: &str, need: &str) -> Option<crate::diagnostic::Span> {
         let index = self.file.steps.get(step)?.needs.iter().position(|n| n == need)?;
         self.file.span(&format!("steps.{step}.needs[{index}]"))
+    }
+}
+
+/// release.yaml names a tool whose files are not there.
+fn not_of(file: &ReleaseFile, tool: Tool, root: &Path) -> Diagnostic {
+    let message = format!("the project in {} has no files of {}", root.display(), tool.name());
+    let complaint = Diagnostic::error(message).in_file(file.file()).at(file.span("tool"));
+    match Tool::of(root) {
+        Some(other) => complaint.hint(format!("it has those of `{}`", other.name())),
+        None => complaint.hint("name the project's folder (`project: PATH`)"),
     }
 }
 

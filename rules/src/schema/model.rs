@@ -9,6 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::places::Places;
 use crate::diagnostic::Span;
+use crate::tool::Tool;
 
 /// A release.yaml that was read and found good.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +21,8 @@ pub struct ReleaseFile {
     pub version: Option<String>,
     /// The project's folder as written; see [`ReleaseFile::project_dir`].
     pub project: Option<PathBuf>,
+    /// The tool whose project it is, where that is said.
+    pub tool: Option<Tool>,
     /// `MIX_ENV` as written; see [`ReleaseFile::environment_name`].
     pub environment: Option<String>,
     /// `MIX_TARGET` as written; see [`ReleaseFile::target_name`].

@@ -39,6 +39,15 @@ pub(super) const KEYS: &[Key] = &[
         also: &["path", "root"],
     },
     Key {
+        name: "tool",
+        shape: Shape::OneOf(TOOLS),
+        required: false,
+        default: "the first of `mix`, `rebar3`, `erlang.mk` and `otp` that the project has the files of",
+        meaning: "What the project is built with, where it has the files of several tools.",
+        example: "tool: rebar3",
+        also: &["build_tool", "manager"],
+    },
+    Key {
         name: "environment",
         shape: Shape::Text(Text::Environment),
         required: false,
@@ -306,6 +315,13 @@ pub(super) const STEP_KEYS: &[Key] = &[
         example: "timeout: 600",
         also: &[],
     },
+];
+
+const TOOLS: &[Word] = &[
+    Word { name: "mix", meaning: "`mix.exs`" },
+    Word { name: "rebar3", meaning: "`rebar.config`" },
+    Word { name: "erlang.mk", meaning: "a Makefile that includes erlang.mk" },
+    Word { name: "otp", meaning: "none: `src/NAME.app.src`, or such folders below `apps/` or `lib/`" },
 ];
 
 const START_MODES: &[Word] = &[

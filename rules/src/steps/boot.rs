@@ -129,7 +129,7 @@ impl Action for Boot {
             dependencies: self
                 .applications
                 .iter()
-                .map(|seen| (seen.app.clone(), self.whole.layout.at(&seen.build)))
+                .map(|seen| (self.whole.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
             ignored: Vec::new(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),

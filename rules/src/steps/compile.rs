@@ -167,7 +167,7 @@ impl Action for Compile {
             dependencies: self
                 .sees
                 .iter()
-                .map(|seen| (seen.app.clone(), self.layout.at(&seen.build)))
+                .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
             ignored: vec![build.clone(), format!("{at}/_build")],
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
@@ -216,7 +216,7 @@ impl Compile {
 
 /// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its
 /// specification.
-fn outputs(store: &Store, build: &Path, app: &str) -> Result<BTreeMap<String, Digest>, StepError> {
+pub(crate) fn outputs(store: &Store, build: &Path, app: &str) -> Result<BTreeMap<String, Digest>, StepError> {
     let kept = |path: &str| {
         let top = path.split('/').next().unwrap_or_default();
         ["ebin", "include", "priv"].contains(&top)

@@ -31,13 +31,25 @@ pub struct Whole {
     pub hidden: BTreeSet<String>,
     /// Dependencies that were fetched, by application: they lie where `mix deps.get` would have put them.
     pub fetched: BTreeMap<String, Fetched>,
+    /// Folders below one that is left out (`_build/default/lib/cowboy`), where a tool puts what it fetched.
+    pub installed: BTreeSet<String>,
     /// Where they lie inside the sandbox.
     pub layout: Layout,
 }
 
 impl Whole {
-    fn folders(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(".").chain(self.beside.iter().map(String::as_str))
+    /// The folders, seen from the project's: itself, beside it, and fetched into it.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(".").chain(self.beside.iter().chain(&self.installed).map(String::as_str))
+    }
+
+    /// What is in one of the folders.
+    pub fn snapshot(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
+        if self.installed.contains(folder) {
+            self.sources.installed(folder)
+        } else {
+            self.sources.whole(folder)
+        }
     }
 
     fn snapshots(&self) -> Result<Vec<(String, Arc<Snapshot>)>, StepError> {
@@ -47,7 +59,7 @@ impl Whole {
 
     /// A folder without what nobody is shown.
     fn shown(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
-        let whole = self.sources.whole(folder)?;
+        let whole = self.snapshot(folder)?;
         let at = self.layout.at(folder);
         let inner: Vec<String> = self
             .hidden

@@ -1,44 +1,90 @@
-//! `prepare driver`: compiles the Elixir programs that carry out requests inside the VM.
+//! `prepare driver`: compiles the programs that carry out requests inside the VM, and takes rebar3 apart.
 
 use std::collections::BTreeMap;
 
 use relgraph_cache::{Digest, Hasher};
 use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
 
+use crate::launch::elixir_cli;
+use crate::tool::Tool;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "driver", version: 1 };
 
-const SOURCES: &[(&str, &str)] = &[
+/// A program: its name and its text.
+type Source = (&'static str, &'static str);
+
+/// Both kinds of project have these.
+const ERLANG: [Source; 5] = [
+    ("relgraph_driver.erl", include_str!("../../beam/relgraph_driver.erl")),
+    ("relgraph_escript.erl", include_str!("../../beam/relgraph_escript.erl")),
+    ("relgraph_json.erl", include_str!("../../beam/relgraph_json.erl")),
+    ("relgraph_preload.erl", include_str!("../../beam/relgraph_preload.erl")),
+    ("relgraph_trace.erl", include_str!("../../beam/relgraph_trace.erl")),
+];
+
+/// What talks to Mix.
+const ELIXIR: [Source; 7] = [
     ("relgraph_boot.ex", include_str!("../../beam/relgraph_boot.ex")),
     ("relgraph_compile.ex", include_str!("../../beam/relgraph_compile.ex")),
     ("relgraph_config.ex", include_str!("../../beam/relgraph_config.ex")),
     ("relgraph_dependencies.ex", include_str!("../../beam/relgraph_dependencies.ex")),
     ("relgraph_describe.ex", include_str!("../../beam/relgraph_describe.ex")),
-    ("relgraph_driver.ex", include_str!("../../beam/relgraph_driver.ex")),
     ("relgraph_hex.ex", include_str!("../../beam/relgraph_hex.ex")),
-    ("relgraph_json.ex", include_str!("../../beam/relgraph_json.ex")),
-    ("relgraph_preload.ex", include_str!("../../beam/relgraph_preload.ex")),
-    ("relgraph_trace.ex", include_str!("../../beam/relgraph_trace.ex")),
+    ("relgraph_mix.ex", include_str!("../../beam/relgraph_mix.ex")),
 ];
 
-/// Compiles the driver with the project's own Elixir.
+/// What talks to rebar3.
+const REBAR3: [Source; 4] = [
+    ("relgraph_rebar3.erl", include_str!("../../beam/relgraph_rebar3.erl")),
+    ("relgraph_rebar3_compile.erl", include_str!("../../beam/relgraph_rebar3_compile.erl")),
+    ("relgraph_rebar3_describe.erl", include_str!("../../beam/relgraph_rebar3_describe.erl")),
+    ("relgraph_recipe.erl", include_str!("../../beam/relgraph_recipe.erl")),
+];
+
+/// Compiles the driver with the project's own Erlang, and Elixir where the project needs it.
 pub struct Driver {
     /// What it shares with the others.
     pub common: Common,
 }
 
+impl Driver {
+    /// Sources in Erlang, and in Elixir.
+    fn sources(&self) -> (Vec<Source>, &'static [Source]) {
+        match self.common.tool {
+            Tool::Mix => (ERLANG.to_vec(), &ELIXIR),
+            Tool::Rebar3 => (ERLANG.iter().chain(&REBAR3).copied().collect(), &[]),
+            Tool::ErlangMk | Tool::Otp => (ERLANG.to_vec(), &[]),
+        }
+    }
+
+    /// The rebar3 whose modules are taken out of it.
+    fn rebar3(&self) -> Result<Option<&Digest>, StepError> {
+        if self.common.tool != Tool::Rebar3 {
+            return Ok(None);
+        }
+        self.common.toolchain.rebar3_digest.as_ref().map(Some).ok_or_else(|| {
+            StepError::input("the project is built by rebar3, which is not in PATH")
+                .with_hint("install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH")
+        })
+    }
+}
+
 impl Action for Driver {
     fn declare(&self, _cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut hasher = Hasher::new();
-        for (name, text) in SOURCES {
+        let (erlang, elixir) = self.sources();
+        for (name, text) in erlang.iter().chain(elixir) {
             hasher.update(name.as_bytes());
             hasher.update(Digest::of(text.as_bytes()).hex().as_bytes());
         }
         let mut parts = KeyParts::new();
         parts.digest("toolchain", &self.common.toolchain.digest);
         parts.digest("sources", &hasher.finish());
+        if let Some(rebar3) = self.rebar3()? {
+            parts.digest("rebar3", rebar3);
+        }
         Ok(Declared::new(parts))
     }
 
@@ -46,16 +92,39 @@ impl Action for Driver {
         // The user's environment is no input here.
         let common = Common { env: BTreeMap::new(), pass_env: Default::default(), ..self.common.clone() };
         let vm = Vm::new(cx, &common)?;
-        let mut args = ["+elixirc", "--no-docs", "--no-debug-info", "-o"].map(str::to_owned).to_vec();
-        args.push(vm.inside("ebin"));
-        for (name, text) in SOURCES {
+        let (erlang, elixir) = self.sources();
+        for (name, text) in erlang.iter().chain(elixir) {
             vm.write(&format!("driver/{name}"), text.as_bytes())?;
-            args.push(vm.inside(&format!("driver/{name}")));
         }
         vm.write("ebin/.keep", b"")?;
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let finished = vm.elixir(&args, "elixirc")?;
-        let ebin = cx.store.ingest(&vm.real("ebin"), &|path| path != ".keep")?;
-        Ok(super::ran(finished, BTreeMap::from([("ebin".to_owned(), ebin)])))
+        vm.write("rebar3/.keep", b"")?;
+        let flags = vec!["-pa".to_owned(), vm.inside("ebin")];
+        let mut start = vec!["-eval".to_owned(), compile(&vm, &erlang)];
+        if self.rebar3()?.is_some() {
+            start.extend(["-run", "relgraph_escript", "unpack"].map(str::to_owned));
+            start.extend([vm.inside("tools/rebar3"), vm.inside("rebar3")]);
+        }
+        if elixir.is_empty() {
+            start.extend(["-s", "erlang", "halt"].map(str::to_owned));
+        } else {
+            let mut args = ["+elixirc", "--no-docs", "--no-debug-info", "-o"].map(str::to_owned).to_vec();
+            args.push(vm.inside("ebin"));
+            args.extend(elixir.iter().map(|(name, _)| vm.inside(&format!("driver/{name}"))));
+            start.extend(elixir_cli(&args));
+        }
+        let finished = vm.run(flags, start, "the driver's compilation")?;
+        let kept = |path: &str| path != ".keep";
+        let ebin = cx.store.ingest(&vm.real("ebin"), &kept)?;
+        let rebar3 = cx.store.ingest(&vm.real("rebar3"), &kept)?;
+        let outputs = BTreeMap::from([("ebin".to_owned(), ebin), ("rebar3".to_owned(), rebar3)]);
+        Ok(super::ran(finished, outputs))
     }
+}
+
+/// An expression that compiles sources of Erlang, or ends the VM.
+fn compile(vm: &Vm<'_>, sources: &[Source]) -> String {
+    let files: Vec<String> =
+        sources.iter().map(|(name, _)| format!("{:?}", vm.inside(&format!("driver/{name}")))).collect();
+    let options = format!("[report, {{outdir, {:?}}}]", vm.inside("ebin"));
+    format!("[{{ok, _}} = compile:file(F, {options}) || F <- [{}]].", files.join(", "))
 }

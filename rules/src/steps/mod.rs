@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use relgraph_engine::{Finished, Ran};
 
 /// What a step made that ran a VM.
-fn ran(finished: Finished, outputs: BTreeMap<String, relgraph_cache::Digest>) -> Ran {
+pub(crate) fn ran(finished: Finished, outputs: BTreeMap<String, relgraph_cache::Digest>) -> Ran {
     Ran {
         outputs,
         sandbox: Some(finished.mode),

@@ -78,8 +78,10 @@ impl IncludeRuntime {
             let path = &application.path;
             let (files, from) = if let Some(from) = path.strip_prefix("otp/") {
                 (Arc::clone(&self.toolchain.erlang_files), from)
-            } else if let Some(from) = path.strip_prefix("elixir/") {
-                (Arc::clone(&self.toolchain.elixir_files), from)
+            } else if let (Some(from), Some(elixir)) =
+                (path.strip_prefix("elixir/"), &self.toolchain.elixir_files)
+            {
+                (Arc::clone(elixir), from)
             } else if let (Some(from), Some(other)) = (path.strip_prefix("runtime/"), &other) {
                 (Arc::clone(other), from)
             } else {

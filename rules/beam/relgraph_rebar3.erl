@@ -1,0 +1,109 @@
+%% rebar3 in this VM: a provider that runs after rebar3 has found applications and dependencies, and its sources of
+%% dependencies without the network.
+%%
+%% rebar3 itself reads the configuration, applies profiles and overrides, finds applications and puts them in order. What it
+%% knows then is handed to the provider's caller.
+-module(relgraph_rebar3).
+
+-export([run/1, say/2]).
+-export([init/1, do/1, format_error/1]).
+-export([init/2, lock/2, download/4, needs_update/2, make_vsn/2]).
+
+%% Runs rebar3 in the profile that the request names, up to the point where everything is known and nothing is compiled.
+-spec run(map()) -> tuple().
+run(#{env := Profile}) ->
+    _ = application:load(rebar),
+    {ok, Providers} = application:get_env(rebar, providers),
+    ok = application:set_env(rebar, providers, Providers ++ [?MODULE]),
+    {ok, Resources} = application:get_env(rebar, resources),
+    ok = application:set_env(rebar, resources, [{Type, ?MODULE} || {Type, _} <- Resources]),
+    Command =
+        case Profile of
+            default -> ["relgraph"];
+            _ -> ["as", atom_to_list(Profile), "relgraph"]
+        end,
+    try rebar3:run(Command) of
+        {ok, _} -> erase(relgraph_state);
+        Error -> say(Error, [])
+    catch
+        Class:Reason:Stack when Class =/= exit -> say(Reason, {Class, Stack})
+    end.
+
+%% Ends the request with what rebar3 says about an error.
+-spec say(term(), term()) -> no_return().
+say(rebar_abort, _) ->
+    exit({shutdown, 1});
+say({error, rebar_abort}, _) ->
+    exit({shutdown, 1});
+say({error, {Module, Reason}}, Where) when is_atom(Module) ->
+    _ = code:ensure_loaded(Module),
+    case erlang:function_exported(Module, format_error, 1) of
+        true -> throw({relgraph, ["===> ", unicode:characters_to_binary(Module:format_error(Reason))]});
+        false -> unknown({Module, Reason}, Where)
+    end;
+say({error, Text}, Where) when is_list(Text) ->
+    case io_lib:deep_char_list(Text) of
+        true -> throw({relgraph, ["===> ", unicode:characters_to_binary(Text)]});
+        false -> unknown(Text, Where)
+    end;
+say(Reason, Where) ->
+    unknown(Reason, Where).
+
+unknown(Reason, {Class, Stack}) ->
+    erlang:raise(Class, Reason, Stack);
+unknown(Reason, _) ->
+    error(Reason).
+
+%% The provider.
+
+-spec init(tuple()) -> {ok, tuple()}.
+init(State) ->
+    Provider = providers:create([
+        {name, relgraph},
+        {module, ?MODULE},
+        {bare, true},
+        {deps, [install_deps]},
+        {example, ""},
+        {short_desc, ""},
+        {desc, ""},
+        {opts, []}
+    ]),
+    {ok, rebar_state:add_provider(State, Provider)}.
+
+-spec do(tuple()) -> {ok, tuple()}.
+do(State) ->
+    put(relgraph_state, State),
+    {ok, State}.
+
+-spec format_error(term()) -> iolist().
+format_error({unfetched, Name, Source}) ->
+    io_lib:format(
+        "dependency ~ts is not fetched: it comes from ~ts, and steps have no network~n"
+        "run `rebar3 get-deps` in the project's folder to fetch it",
+        [Name, Source]
+    );
+format_error(Reason) ->
+    io_lib:format("~tp", [Reason]).
+
+%% Where dependencies come from: what was fetched is taken as it is.
+
+-spec init(atom(), tuple()) -> {ok, tuple()}.
+init(Type, _State) ->
+    {ok, rebar_resource_v2:new(Type, ?MODULE, #{type => Type})}.
+
+-spec lock(tuple(), map()) -> tuple().
+lock(AppInfo, _) ->
+    rebar_app_info:source(AppInfo).
+
+-spec download(string(), tuple(), tuple(), map()) -> no_return().
+download(_Folder, AppInfo, _State, _) ->
+    Source = rebar_resource_v2:format_source(AppInfo),
+    throw({error, {?MODULE, {unfetched, rebar_app_info:name(AppInfo), Source}}}).
+
+-spec needs_update(tuple(), map()) -> boolean().
+needs_update(_AppInfo, _) ->
+    false.
+
+-spec make_vsn(tuple(), map()) -> {plain, string()} | {error, string()}.
+make_vsn(_AppInfo, _) ->
+    {error, "steps do not see the history of the project"}.

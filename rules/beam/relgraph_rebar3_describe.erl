@@ -1,0 +1,80 @@
+%% Says what a rebar3 project is, as rebar3 sees it.
+-module(relgraph_rebar3_describe).
+
+-export([run/1]).
+
+%% Writes into `out' of the request what each application is compiled from (`APP.etf'), and answers with the applications in
+%% the order in which rebar3 compiles them.
+-spec run(map()) -> map().
+run(#{out := Out, env := Profile} = Request) ->
+    State = relgraph_rebar3:run(Request),
+    Root = rebar_state:dir(State),
+    Projects = order(rebar_state:project_apps(State)),
+    Dependencies = order(rebar_state:all_deps(State)),
+    ok = filelib:ensure_dir(filename:join(Out, "x")),
+    [ok = relgraph_recipe:write(filename:join(Out, file(App)), State, App) || App <- Dependencies ++ Projects],
+    Names = [rebar_app_info:name(App) || App <- Dependencies],
+    #{
+        tool => rebar3,
+        profile => Profile,
+        applications =>
+            [application(App, Root, Profile, {dependency, []}) || App <- Dependencies] ++
+                [application(App, Root, Profile, {project, Names}) || App <- Projects],
+        relx => relx(State),
+        otp => list_to_binary(erlang:system_info(otp_release)),
+        erts => list_to_binary(erlang:system_info(version))
+    }.
+
+order(Apps) ->
+    case rebar_digraph:compile_order(Apps) of
+        {ok, Ordered} -> Ordered;
+        {error, Reason} -> relgraph_rebar3:say({error, {rebar_prv_install_deps, Reason}}, [])
+    end.
+
+file(App) ->
+    [rebar_app_info:name(App), ".etf"].
+
+%% An application of the project sees all dependencies.
+application(App, Root, Profile, {Kind, Seen}) ->
+    Needed =
+        rebar_app_info:applications(App) ++
+            rebar_app_info:included_applications(App) ++
+            rebar_app_info:deps(App),
+    Checkout = rebar_app_info:is_checkout(App),
+    #{
+        app => rebar_app_info:name(App),
+        dest => relative(rebar_app_info:dir(App), Root),
+        build => relative(rebar_app_info:out_dir(App), Root),
+        manager => rebar3,
+        env => Profile,
+        scm => origin(Kind, Checkout),
+        fetchable => Kind =:= dependency andalso not Checkout,
+        compile => null,
+        app_file => true,
+        optional => false,
+        runtime => true,
+        from_umbrella => Kind =:= project,
+        children => lists:usort([text(Name) || Name <- Needed] ++ Seen) -- [rebar_app_info:name(App)],
+        system_env => #{},
+        mix => <<>>,
+        problem => null
+    }.
+
+origin(project, _) -> project;
+origin(dependency, true) -> checkout;
+origin(dependency, false) -> fetched.
+
+relx(State) ->
+    case rebar_state:get(State, relx, []) of
+        [] -> null;
+        Relx -> unicode:characters_to_binary(io_lib:format("~0tp.~n", [Relx]))
+    end.
+
+relative(Path, Root) ->
+    case rebar_dir:make_relative_path(Path, Root) of
+        [] -> <<".">>;
+        Short -> unicode:characters_to_binary(Short)
+    end.
+
+text(Name) when is_atom(Name) -> atom_to_binary(Name);
+text(Name) -> unicode:characters_to_binary(Name).

@@ -1,0 +1,201 @@
+//! `compile APP` for a project in Erlang alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use relgraph_cache::{Digest, Node};
+use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
+
+use super::project::PROJECT;
+use crate::discover::Scope;
+use crate::layout::Layout;
+use crate::lower::DESCRIBE;
+use crate::namespace::{Namespace, Place};
+use crate::project::Application;
+use crate::source::{Entry, Snapshot};
+use crate::steps::compile::{outputs, step};
+use crate::terms::Value;
+use crate::tool::Tool;
+use crate::vm::{Common, Facts, Vm};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "compile erlang", version: 1 };
+
+/// Folders of a compiled application.
+const PARTS: [&str; 3] = ["ebin", "include", "priv"];
+
+/// Another application that is seen: itself, and its sources.
+pub type Other = (Application, Arc<Snapshot>);
+
+/// Compiles one application.
+pub struct Compile {
+    /// What it shares with the others.
+    pub common: Common,
+    /// The application.
+    pub application: Application,
+    /// Its sources.
+    pub source: Arc<Snapshot>,
+    /// Where things lie inside the sandbox.
+    pub layout: Layout,
+    /// What it sees, in the order of the description.
+    pub sees: Vec<Other>,
+}
+
+impl Compile {
+    /// What its tool found out about it.
+    fn recipe(&self, cx: &StepContext<'_>) -> Result<Digest, StepError> {
+        let recipes = cx.need(DESCRIBE)?.output("recipes")?;
+        let path = format!("{}.etf", self.application.app);
+        match cx.store.lookup(&recipes, &path)? {
+            Some(Node::File { digest, .. }) => Ok(digest),
+            _ => Err(StepError::internal(format!("the step `describe` left no {path}"))),
+        }
+    }
+
+    fn is_built_in_place(&self, application: &Application) -> bool {
+        self.layout.at(&application.dest) == self.layout.at(&application.build)
+    }
+
+    fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+        let mut namespace = Namespace::new(cx.store);
+        namespace.put(self.layout.at(&self.application.dest), Place::Source(Arc::clone(&self.source)));
+        for (seen, source) in &self.sees {
+            let result = cx.need(&step(&seen.app))?;
+            let app = result.output("app")?;
+            namespace.put(self.layout.at(&seen.dest), Place::Source(Arc::clone(source)));
+            for at in [&seen.dest, &seen.build] {
+                for part in PARTS {
+                    if let Some(Node::Directory { digest }) = cx.store.lookup(&app, part)? {
+                        namespace.put(self.layout.at(&format!("{at}/{part}")), Place::Tree(digest));
+                    }
+                }
+            }
+            namespace.put(format!("views/{}", seen.app), Place::Tree(result.output("views")?));
+        }
+        Ok(namespace)
+    }
+
+    /// Puts in place what it sees of another application: what that was compiled to, and the headers among its sources.
+    fn show(&self, cx: &StepContext<'_>, vm: &Vm<'_>, other: &Other) -> Result<bool, StepError> {
+        let (seen, source) = other;
+        let app = cx.need(&step(&seen.app))?.output("app")?;
+        vm.copy_tree(&app, &self.layout.at(&seen.build))?;
+        let dest = self.layout.at(&seen.dest);
+        let headers = source.only(&|path, entry| {
+            let top = path.split('/').next().unwrap_or_default();
+            !PARTS.contains(&top) && (path.ends_with(".hrl") || *entry == Entry::Directory)
+        });
+        let same = headers.stage(&vm.real(&dest))?;
+        if !self.is_built_in_place(seen)
+            && let Some(Node::Directory { digest }) = cx.store.lookup(&app, "include")?
+        {
+            vm.copy_tree(&digest, &format!("{dest}/include"))?;
+        }
+        Ok(same)
+    }
+
+    /// rebar3 links folders of the sources into the build folder: what is read there is read from the sources.
+    fn resolved(&self, mut facts: Facts) -> Facts {
+        let mut links: Vec<(String, String)> = Vec::new();
+        for application in self.sees.iter().map(|(seen, _)| seen).chain([&self.application]) {
+            if !self.is_built_in_place(application) {
+                links.push((self.layout.at(&application.build), self.layout.at(&application.dest)));
+            }
+        }
+        for (_, path) in &mut facts.reads {
+            for (from, to) in &links {
+                if let Some(rest) = path.strip_prefix(&format!("{from}/"))
+                    && rest != "ebin"
+                    && !rest.starts_with("ebin/")
+                {
+                    *path = format!("{to}/{rest}");
+                    break;
+                }
+            }
+        }
+        facts
+    }
+}
+
+impl Action for Compile {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        let app = &self.application;
+        parts.text("application", &app.app);
+        parts.text("folder", self.layout.at(&app.dest));
+        parts.text("build folder", self.layout.at(&app.build));
+        parts.list("dependencies", self.sees.iter().map(|(seen, _)| seen.app.as_str()));
+        parts.digest("recipe", &self.recipe(cx)?);
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let app = &self.application;
+        let mut vm = Vm::ready(cx, &self.common)?;
+        let (at, build) = (self.layout.at(&app.dest), self.layout.at(&app.build));
+        let mut same = true;
+        let mut code_paths = Vec::new();
+        let mut beside = Vec::new();
+        for other in &self.sees {
+            same &= self.show(cx, &vm, other)?;
+            let seen = &other.0;
+            code_paths.push(Value::text(vm.inside(&self.layout.at(&format!("{}/ebin", seen.build)))));
+            if seen.scm == PROJECT {
+                beside.push(Value::text(vm.inside(&self.layout.at(&seen.dest))));
+            }
+        }
+        same &= self.source.stage(&vm.real(&at))?;
+        vm.write("recipe.etf", &cx.store.read(&self.recipe(cx)?)?)?;
+        let pairs = vec![
+            ("recipe", Value::text(vm.inside("recipe.etf"))),
+            ("app", Value::atom(&app.app)),
+            ("dest", Value::text(vm.inside(&at))),
+            ("build", Value::text(vm.inside(&build))),
+            ("code_paths", Value::List(code_paths)),
+            ("beside", Value::List(beside)),
+        ];
+        let operation = match self.common.tool {
+            Tool::Otp => "compile_otp",
+            _ => "compile_rebar3",
+        };
+        let said = vm.request(operation, &self.layout, pairs)?;
+        let facts = self.resolved(said.facts);
+        let namespace = self.namespace(cx)?;
+        let mut dependencies = BTreeMap::new();
+        for (seen, _) in &self.sees {
+            dependencies.insert(self.layout.at(&seen.dest), seen.app.clone());
+            dependencies.insert(self.layout.at(&seen.build), seen.app.clone());
+        }
+        let ignored = if self.is_built_in_place(app) {
+            vec![format!("{build}/ebin"), format!("{build}/.rebar3")]
+        } else {
+            vec![build.clone(), format!("{at}/_build")]
+        };
+        let scope = Scope {
+            namespace: &namespace,
+            own: vec![at.clone()],
+            dependencies,
+            ignored,
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let mut probes = scope.probes(&facts, cx.env)?;
+        probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
+        let built = vm.real(&build);
+        drop_dead_links(&built)?;
+        let outputs = outputs(cx.store, &built, &app.app)?;
+        Ok(Ran { probes, stable: same, ..crate::steps::ran(said.finished, outputs) })
+    }
+}
+
+/// rebar3 links `priv` and `include` into the build folder whether they are there or not.
+fn drop_dead_links(build: &Path) -> Result<(), StepError> {
+    for part in PARTS {
+        let path = build.join(part);
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) && !path.exists() {
+            fs::remove_file(&path).map_err(|e| StepError::io("remove", &path, &e))?;
+        }
+    }
+    Ok(())
+}

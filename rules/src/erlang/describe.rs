@@ -1,0 +1,85 @@
+//! `describe` for a project in Erlang alone: asks its tool what the project is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use relgraph_cache::{Node, Store, TreeBuilder};
+use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
+
+use super::project::ErlangProject;
+use crate::discover::Scope;
+use crate::steps::assemble::conflict;
+use crate::steps::describe::Whole;
+use crate::terms::Value;
+use crate::tool::Tool;
+use crate::vm::{Common, Vm};
+
+/// The rule of this step.
+pub const RULE: Rule = Rule { name: "describe erlang", version: 1 };
+
+/// Asks the project's tool what the project is.
+pub struct Describe {
+    /// What it shares with the others.
+    pub common: Common,
+    /// The project.
+    pub whole: Whole,
+}
+
+impl Describe {
+    /// The answer as it was stored.
+    pub fn read(store: &Store, result: &StepResult) -> Result<ErlangProject, StepError> {
+        let tree = result.output("project")?;
+        let Some(Node::File { digest, .. }) = store.lookup(&tree, "project.json")? else {
+            return Err(StepError::internal("the step `describe` left no project.json"));
+        };
+        serde_json::from_slice(&store.read(&digest)?)
+            .map_err(|e| StepError::internal(format!("project.json cannot be read: {e}")))
+    }
+
+    fn operation(&self) -> &'static str {
+        match self.common.tool {
+            Tool::Otp => "describe_otp",
+            _ => "describe_rebar3",
+        }
+    }
+}
+
+impl Action for Describe {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        parts.text("tool", self.common.tool.name());
+        parts.list("folders", self.whole.own());
+        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let mut vm = Vm::ready(cx, &self.common)?;
+        let same = self.whole.stage(&vm)?;
+        vm.write("out/.keep", b"")?;
+        let pairs = vec![("out", Value::text(vm.inside("out")))];
+        let said = vm.request(self.operation(), &self.whole.layout, pairs)?;
+        let mut project: ErlangProject = serde_json::from_value(said.answer.clone())
+            .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;
+        if let Some(otp) = self.common.toolchain.erlang.otp() {
+            project.otp = otp;
+        }
+        let namespace = self.whole.namespace(cx)?;
+        let scope = Scope {
+            namespace: &namespace,
+            own: self.whole.own(),
+            dependencies: BTreeMap::new(),
+            ignored: self.whole.ignored(),
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let probes = scope.probes(&said.facts, cx.env)?;
+        let json = serde_json::to_vec_pretty(&project)
+            .map_err(|e| StepError::internal(format!("the description cannot be written: {e}")))?;
+        let mut tree = TreeBuilder::new();
+        tree.file("project.json", cx.store.put_bytes(&json)?, false).map_err(conflict)?;
+        let outputs = BTreeMap::from([
+            ("project".to_owned(), tree.finish(cx.store)?),
+            ("recipes".to_owned(), cx.store.ingest(&vm.real("out"), &|path| path != ".keep")?),
+        ]);
+        Ok(Ran { probes, stable: same, ..crate::steps::ran(said.finished, outputs) })
+    }
+}

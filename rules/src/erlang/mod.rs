@@ -1,0 +1,5 @@
+//! Projects in Erlang alone: what they are, and how their applications are compiled.
+
+pub mod compile;
+pub mod describe;
+pub mod project;

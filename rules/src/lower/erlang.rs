@@ -1,0 +1,131 @@
+//! A project in Erlang alone as steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use relgraph_engine::Graph;
+
+use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
+use crate::diagnostic::Diagnostic;
+use crate::erlang::compile::{self, Compile};
+use crate::erlang::describe::{self, Describe};
+use crate::erlang::project::ErlangProject;
+use crate::source::Snapshot;
+use crate::steps::assemble::{Layer, Parts};
+use crate::steps::compile::step;
+use crate::steps::describe::Whole;
+use crate::steps::driver::{self, Driver};
+use crate::tool::Tool;
+use crate::vm::{Common, DRIVER};
+
+impl Lowering {
+    /// The graph that asks the tool what the project is.
+    pub fn describing_erlang(&self, common: &Common) -> Result<Graph, Vec<Diagnostic>> {
+        let mut steps = Steps::default();
+        self.add_describe_erlang(&mut steps, common);
+        self.graph(steps)
+    }
+
+    fn add_describe_erlang(&self, steps: &mut Steps, common: &Common) {
+        let whole = self.whole(&Around::default());
+        steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
+        steps.add(DESCRIBE, [DRIVER], describe::RULE, Describe { common: common.clone(), whole });
+    }
+
+    /// The whole graph of a release in Erlang alone.
+    pub fn erlang_release(
+        &self,
+        common: &Common,
+        project: ErlangProject,
+    ) -> Result<Lowered, Vec<Diagnostic>> {
+        let mut steps = Steps::default();
+        self.add_describe_erlang(&mut steps, common);
+        self.add_erlang_compiles(&mut steps, common, &project)?;
+        let mut layers: Vec<Layer> = project
+            .applications
+            .iter()
+            .map(|a| Layer { step: step(&a.app), output: "app".into(), into: format!("lib/{}", a.app) })
+            .collect();
+        layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
+        let packages = self.file.package.clone().unwrap_or_default();
+        let lowered =
+            self.finish(steps, Parts::None, layers, packages, self.file.version.clone(), None, Vec::new())?;
+        Ok(Lowered { erlang: Some(project), ..lowered })
+    }
+
+    /// `compile APP` for each application.
+    pub(super) fn add_erlang_compiles(
+        &self,
+        steps: &mut Steps,
+        common: &Common,
+        project: &ErlangProject,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let whole = self.whole(&Around::default());
+        let mut sources: BTreeMap<&str, Arc<Snapshot>> = BTreeMap::new();
+        for application in &project.applications {
+            let source = self.erlang_source(&whole, project, &application.dest).map_err(failed)?;
+            sources.insert(&application.app, source);
+        }
+        // All compilations and describe.
+        common.spares.expect(project.applications.len() + 1);
+        for application in &project.applications {
+            let sees: Vec<compile::Other> = project
+                .visible(application)
+                .into_iter()
+                .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
+                .collect();
+            let needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let Some(source) = sources.get(application.app.as_str()) else { continue };
+            let action = Compile {
+                common: common.clone(),
+                application: application.clone(),
+                source: Arc::clone(source),
+                layout: whole.layout.clone(),
+                sees,
+            };
+            steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
+        }
+        Ok(())
+    }
+
+    fn erlang_source(
+        &self,
+        whole: &Whole,
+        project: &ErlangProject,
+        dest: &str,
+    ) -> Result<Arc<Snapshot>, relgraph_engine::StepError> {
+        if whole.installed.contains(dest) {
+            return whole.snapshot(dest);
+        }
+        let inner: Vec<&str> =
+            project.applications.iter().map(|a| a.dest.as_str()).filter(|other| *other != dest).collect();
+        self.sources.of(dest, &inner)
+    }
+
+    /// Where the project's tool puts what it fetches, where that lies below its build folder.
+    pub(super) fn installed(&self) -> BTreeSet<String> {
+        let rebar3 = self.common.as_ref().filter(|common| common.tool == Tool::Rebar3);
+        let Some(common) = rebar3 else { return BTreeSet::new() };
+        let mut found = BTreeSet::new();
+        for profile in ["default", &common.environment] {
+            for kind in ["lib", "plugins"] {
+                let folder = format!("_build/{profile}/{kind}");
+                let entries = std::fs::read_dir(self.root.join(&folder)).into_iter().flatten().flatten();
+                found.extend(
+                    entries
+                        .filter(|entry| is_installed(&entry.path()))
+                        .filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?))),
+                );
+            }
+        }
+        found
+    }
+}
+
+/// What rebar3 compiles of the project itself lies beside what it fetches, and leads back to the sources by links.
+fn is_installed(folder: &Path) -> bool {
+    let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+    let is_folder = folder.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    is_folder && !["src", "include", "priv"].iter().any(|name| is_link(&folder.join(name)))
+}
