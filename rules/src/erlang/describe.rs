@@ -23,6 +23,8 @@ pub struct Describe {
     pub common: Common,
     /// The project.
     pub whole: Whole,
+    /// The folders of its applications, where no tool finds them.
+    pub folders: Vec<String>,
 }
 
 impl Describe {
@@ -49,6 +51,7 @@ impl Action for Describe {
         let mut parts = self.common.parts(cx)?;
         parts.text("tool", self.common.tool.name());
         parts.list("folders", self.whole.own());
+        parts.list("applications", &self.folders);
         Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
     }
 
@@ -56,7 +59,10 @@ impl Action for Describe {
         let mut vm = Vm::ready(cx, &self.common)?;
         let same = self.whole.stage(&vm)?;
         vm.write("out/.keep", b"")?;
-        let pairs = vec![("out", Value::text(vm.inside("out")))];
+        let pairs = vec![
+            ("out", Value::text(vm.inside("out"))),
+            ("folders", Value::texts(self.folders.iter().map(String::as_str))),
+        ];
         let said = vm.request(self.operation(), &self.whole.layout, pairs)?;
         let mut project: ErlangProject = serde_json::from_value(said.answer.clone())
             .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;

@@ -16,7 +16,7 @@ use crate::steps::assemble::{Layer, Parts};
 use crate::steps::compile::step;
 use crate::steps::describe::Whole;
 use crate::steps::driver::{self, Driver};
-use crate::tool::Tool;
+use crate::tool::{self, Tool};
 use crate::vm::{Common, DRIVER};
 
 impl Lowering {
@@ -30,7 +30,12 @@ impl Lowering {
     fn add_describe_erlang(&self, steps: &mut Steps, common: &Common) {
         let whole = self.whole(&Around::default());
         steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
-        steps.add(DESCRIBE, [DRIVER], describe::RULE, Describe { common: common.clone(), whole });
+        let folders = match common.tool {
+            Tool::Otp => tool::applications(&self.root),
+            _ => Vec::new(),
+        };
+        let action = Describe { common: common.clone(), whole, folders };
+        steps.add(DESCRIBE, [DRIVER], describe::RULE, action);
     }
 
     /// The whole graph of a release in Erlang alone.

@@ -43,6 +43,12 @@ const REBAR3: [Source; 4] = [
     ("relgraph_recipe.erl", include_str!("../../beam/relgraph_recipe.erl")),
 ];
 
+/// What compiles applications that have no tool.
+const OTP: [Source; 2] = [
+    ("relgraph_otp_compile.erl", include_str!("../../beam/relgraph_otp_compile.erl")),
+    ("relgraph_otp_describe.erl", include_str!("../../beam/relgraph_otp_describe.erl")),
+];
+
 /// Compiles the driver with the project's own Erlang, and Elixir where the project needs it.
 pub struct Driver {
     /// What it shares with the others.
@@ -55,7 +61,8 @@ impl Driver {
         match self.common.tool {
             Tool::Mix => (ERLANG.to_vec(), &ELIXIR),
             Tool::Rebar3 => (ERLANG.iter().chain(&REBAR3).copied().collect(), &[]),
-            Tool::ErlangMk | Tool::Otp => (ERLANG.to_vec(), &[]),
+            Tool::Otp => (ERLANG.iter().chain(&OTP).copied().collect(), &[]),
+            Tool::ErlangMk => (ERLANG.to_vec(), &[]),
         }
     }
 
