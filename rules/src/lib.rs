@@ -29,5 +29,6 @@ pub mod steps;
 pub mod terms;
 pub mod tool;
 pub mod toolchain;
+pub mod verify;
 pub mod vm;
 pub mod watch;

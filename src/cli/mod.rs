@@ -20,6 +20,7 @@ mod schema;
 mod session;
 mod show;
 mod stop;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Compare two releases
     Diff(diff::DiffArgs),
+    /// Compare the release with the one that the project's own tool makes
+    Verify(verify::VerifyArgs),
     /// Look after the store
     Cache(cache::CacheArgs),
     /// Say what works on this machine, and what to do about the rest
@@ -131,6 +134,7 @@ fn dispatch() -> ExitCode {
         Command::Log(args) => log::run(&context, args),
         Command::Show(args) => show::run(&context, args),
         Command::Diff(args) => diff::run(&context, args),
+        Command::Verify(args) => verify::run(&context, args),
         Command::Cache(args) => cache::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Schema => Ok(schema::run()),

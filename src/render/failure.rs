@@ -1,6 +1,6 @@
 //! Failed steps, as complaints: what the program said, then what it means.
 
-use relgraph_engine::{Outcome, RunReport, StepErrorKind, StepReport};
+use relgraph_engine::{Outcome, RunReport, StepError, StepErrorKind, StepReport};
 use relgraph_rules::diagnostic::Diagnostic;
 
 /// One complaint per failed step, and one about what was not started.
@@ -22,7 +22,12 @@ pub fn diagnostics(report: &RunReport) -> Vec<Diagnostic> {
 
 fn failed(step: &StepReport) -> Diagnostic {
     let Some(error) = &step.error else { return Diagnostic::error(format!("step `{}` failed", step.name)) };
-    let mut complaint = Diagnostic::error(format!("step `{}` failed: {}", step.name, error.message));
+    told(format!("step `{}` failed: {}", step.name, error.message), error)
+}
+
+/// A complaint with what the program said that failed.
+pub fn told(message: String, error: &StepError) -> Diagnostic {
+    let mut complaint = Diagnostic::error(message);
     for text in [&error.stdout, &error.stderr] {
         if !text.trim().is_empty() {
             complaint = complaint.note(text.trim_end().to_owned());

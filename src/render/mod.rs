@@ -14,6 +14,7 @@ pub mod show;
 pub mod summary;
 pub mod table;
 pub mod time;
+pub mod verify;
 pub mod why;
 
 use std::io::Write as _;

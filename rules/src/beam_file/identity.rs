@@ -83,7 +83,7 @@ pub(super) fn callbacks(
 
 /// The value of an attribute `vsn` that nobody wrote: the compiler then puts in the MD5 of the module, so an
 /// attribute that equals it is automatic, and any other was written by a person.
-pub(super) fn automatic_vsn(file: &BeamFile<'_>) -> Term {
+pub fn automatic_vsn(file: &BeamFile<'_>) -> Term {
     let md5 = md5(file);
     Term::list(vec![BigInteger::term(false, md5.iter().rev().copied().collect())])
 }

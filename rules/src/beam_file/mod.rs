@@ -4,8 +4,10 @@
 //! perhaps all of it in gzip.
 
 mod code;
+mod disassembly;
 mod identity;
 mod info;
+mod operand;
 mod tables;
 
 use std::borrow::Cow;
@@ -14,10 +16,12 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::etf::EtfError;
+use crate::etf::{EtfError, Term};
 
-pub use identity::{interface_digest, module_md5, running_digest};
+pub use disassembly::{Fun, Functions, Instruction, Literal, functions, funs, literals};
+pub use identity::{automatic_vsn, interface_digest, module_md5, running_digest};
 pub use info::{Function, Implementation, ModuleInfo, info};
+pub use operand::Operand;
 
 /// No module is larger than this once it is unpacked.
 const LARGEST: u64 = 256 << 20;
@@ -161,6 +165,26 @@ fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, BeamError> {
         return Err(BeamError::TooLarge { limit: LARGEST });
     }
     Ok(out)
+}
+
+/// The names of the atoms of a module, its own name first.
+pub fn atoms(file: &BeamFile<'_>) -> Result<Vec<String>, BeamError> {
+    tables::atoms(file)
+}
+
+/// Names and arities of the functions that a module exports.
+pub fn exports(file: &BeamFile<'_>) -> Result<Vec<(String, u32)>, BeamError> {
+    tables::exports(file, &tables::atoms(file)?)
+}
+
+/// Modules, names and arities of the functions that a module calls in others.
+pub fn imports(file: &BeamFile<'_>) -> Result<Vec<(String, String, u32)>, BeamError> {
+    tables::imports(file, &tables::atoms(file)?)
+}
+
+/// The attributes of a module, in the order of the file: a name may come more than once.
+pub fn attributes(file: &BeamFile<'_>) -> Result<Vec<(String, Term)>, BeamError> {
+    tables::attributes(file)
 }
 
 /// The big-endian word at `at`.

@@ -48,7 +48,7 @@ fn rows<'a>(chunk: &'a [u8], id: &'static str) -> Result<impl Iterator<Item = [u
     Ok((0..count).map(row))
 }
 
-fn atom<'a>(atoms: &'a [String], index: usize, id: &'static str) -> Result<&'a str, BeamError> {
+pub(super) fn atom<'a>(atoms: &'a [String], index: usize, id: &'static str) -> Result<&'a str, BeamError> {
     let atom = index.checked_sub(1).and_then(|index| atoms.get(index));
     atom.map(String::as_str).ok_or(BeamError::BadChunk { id })
 }
@@ -93,17 +93,22 @@ pub(super) fn literal_bytes<'a>(file: &'a BeamFile<'_>) -> Result<Cow<'a, [u8]>,
 
 /// The literals, each by itself: those that cannot be read as terms are left out.
 pub(super) fn literals(file: &BeamFile<'_>) -> Result<Vec<Term>, BeamError> {
+    Ok(literal_rows(file)?.iter().filter_map(|row| etf::decode(row).ok()).collect())
+}
+
+/// The literals in the external term format, in the order of the table.
+pub(super) fn literal_rows(file: &BeamFile<'_>) -> Result<Vec<Vec<u8>>, BeamError> {
     let bytes = literal_bytes(file)?;
     let count = word(&bytes, 0).unwrap_or_default();
     let mut at = 4;
-    let mut terms = Vec::new();
+    let mut rows = Vec::new();
     for _ in 0..count {
-        let term = word(&bytes, at).and_then(|length| bytes.get(at + 4..(at + 4).checked_add(length)?));
-        let Some(term) = term else { return Err(BeamError::BadChunk { id: "LitT" }) };
-        terms.extend(etf::decode(term).ok());
-        at += 4 + term.len();
+        let row = word(&bytes, at).and_then(|length| bytes.get(at + 4..(at + 4).checked_add(length)?));
+        let Some(row) = row else { return Err(BeamError::BadChunk { id: "LitT" }) };
+        rows.push(row.to_vec());
+        at += 4 + row.len();
     }
-    Ok(terms)
+    Ok(rows)
 }
 
 /// The term of a chunk.

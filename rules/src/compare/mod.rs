@@ -3,6 +3,7 @@
 mod archive;
 mod config;
 mod contents;
+pub mod mask;
 mod modules;
 mod release;
 mod report;

@@ -1,0 +1,129 @@
+//! Building the release with the project's own tool, in a scratch copy of the project.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use relgraph_engine::{Finished, Mount, StepContext, StepError, Stream};
+
+use super::clock::Window;
+use crate::launch;
+use crate::layout::Layout;
+use crate::vm::{Common, driver};
+
+/// Folders in which tools and editors keep what they made: of no use to a build from clean.
+const LEFT_OUT: [&str; 3] = ["_build", ".elixir_ls", ".relgraph"];
+
+/// How a VM of the tool is scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduling {
+    /// As the VMs of relgraph's steps.
+    AsOurs,
+    /// In another way: what follows from scheduling comes out differently.
+    Otherwise,
+}
+
+/// A scratch copy of a project, and of what lies beside it.
+pub struct Copy {
+    /// The folder that appears at the fixed path.
+    pub work: PathBuf,
+    /// Where things lie in it.
+    pub layout: Layout,
+}
+
+/// A release that the tool made.
+pub struct Made {
+    /// Its folder.
+    pub release: PathBuf,
+    /// When it was made.
+    pub when: Window,
+    /// What the tool said, and how it was confined.
+    pub finished: Finished,
+}
+
+impl Copy {
+    /// Copies a project, and folders beside it (`../shared`), to `work`, which is made.
+    pub fn new<'a>(
+        work: &Path,
+        layout: Layout,
+        root: &Path,
+        beside: impl Iterator<Item = &'a str>,
+    ) -> Result<Copy, StepError> {
+        for folder in std::iter::once(".").chain(beside) {
+            let (from, to) = (root.join(folder), work.join(layout.at(folder)));
+            copy(&from, &to).map_err(|e| StepError::io("copy", &from, &e))?;
+        }
+        let home = work.join("home");
+        fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
+        Ok(Copy { work: work.to_owned(), layout })
+    }
+
+    /// Runs `mix release`; `name`: of a release that mix.exs declares.
+    pub fn mix(
+        &self,
+        cx: &StepContext<'_>,
+        common: &Common,
+        name: Option<&str>,
+        scheduling: Scheduling,
+        on_line: &dyn Fn(Stream, &str),
+    ) -> Result<Made, StepError> {
+        let prefix = cx.sandbox.prefix(&self.work);
+        let folder = format!("{prefix}/driver");
+        let flags: &[&str] = match scheduling {
+            Scheduling::AsOurs => &[],
+            Scheduling::Otherwise => &["+S", "4:4", "+SDcpu", "4:4", "+SDio", "4"],
+        };
+        let path = format!("{prefix}/release");
+        let mut args = vec!["-S", "mix", "release"];
+        args.extend(name);
+        args.extend(["--overwrite", "--path", &path]);
+        let mut spec = launch::elixir(cx, common, &self.work, flags, &args);
+        spec.cwd = format!("{prefix}/{}", self.layout.project());
+        // Answers for Hex, of which a build from what is in deps/ needs nothing.
+        spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder.clone()));
+        spec.env.insert("MIX_PATH".to_owned(), folder);
+        if common.toolchain.rebar3.is_some() {
+            spec.env.insert("MIX_REBAR3".to_owned(), format!("{prefix}/tools/rebar3"));
+        }
+        let from = now();
+        let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check("mix release")?;
+        let release = self.work.join("release");
+        if !release.join("releases").is_dir() {
+            return Err(StepError::internal("mix release ended well and made no release"));
+        }
+        Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Copies a folder with its modes, times and symlinks. Build tools look at times.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    let names: Vec<_> = fs::read_dir(from)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let project = names.iter().any(|name| name == "mix.exs" || name == "rebar.config");
+    for name in names {
+        if name.to_str().is_some_and(|name| LEFT_OUT.contains(&name)) && project {
+            continue;
+        }
+        let (source, target) = (from.join(&name), to.join(&name));
+        let metadata = fs::symlink_metadata(&source)?;
+        if metadata.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)?;
+        } else if metadata.is_dir() {
+            copy(&source, &target)?;
+        } else if metadata.is_file() {
+            fs::copy(&source, &target)?;
+            let mode = fs::Permissions::from_mode(metadata.mode() & 0o7777 | 0o600);
+            fs::set_permissions(&target, mode)?;
+            fs::File::options().write(true).open(&target)?.set_modified(metadata.modified()?)?;
+        }
+    }
+    Ok(())
+}

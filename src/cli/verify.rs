@@ -1,0 +1,320 @@
+//! `relgraph verify`: is the release the one that the project's own tool makes?
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
+
+use clap::Args;
+use relgraph_cache::Digest;
+use relgraph_engine::{RunReport, StepError, StepErrorKind};
+use relgraph_rules::build::{self, BuildError, Ready};
+use relgraph_rules::compare;
+use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::staging::Staging;
+use relgraph_rules::steps::assemble;
+use relgraph_rules::verify::clock::Window;
+use relgraph_rules::verify::tool::{Copy, Scheduling, now};
+use relgraph_rules::verify::{self, Listing, Report, Roots};
+use relgraph_rules::vm::Common;
+
+use super::context::Context;
+use super::exit;
+use super::session::{Paths, ReleaseArgs, Session};
+use super::stop::Stop;
+use crate::render::progress::Progress;
+use crate::render::verify::{Shown, json, text};
+use crate::render::{failure, short, tell};
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    release: ReleaseArgs,
+    /// What to compare with: `mix` builds the release with it in a scratch copy; a folder or .tar.gz is taken as it is
+    #[arg(long, value_name = "TOOL|PATH", default_value = "mix")]
+    against: String,
+    /// Keep the scratch copy, and say where it is
+    #[arg(long)]
+    keep: bool,
+    /// List every difference, those that are explained as well
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// What theirs is.
+enum Against {
+    Mix,
+    Path(PathBuf),
+}
+
+impl Against {
+    fn read(text: &str) -> Result<Against, Stop> {
+        match text {
+            "mix" => return Ok(Against::Mix),
+            "rebar3" => {
+                let complaint = Diagnostic::error("relgraph does not compare with rebar3 yet");
+                return Err(Stop::wrong(
+                    complaint
+                        .hint("`rebar3 release` in the project, and `--against _build/default/rel/NAME`"),
+                ));
+            }
+            _ => {}
+        }
+        let path = PathBuf::from(text);
+        if path.exists() {
+            return Ok(Against::Path(path));
+        }
+        let complaint = Diagnostic::error(format!("there is no tool and no release `{text}`"));
+        Err(Stop::wrong(complaint.hint("`--against mix`, or the path of a release: a folder or a .tar.gz")))
+    }
+}
+
+/// Builds with both, compares, explains.
+pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
+    let against = Against::read(&args.against)?;
+    let paths = Paths::new(&args.release, &context.cache_dir()?)?;
+    let session = Session::open(context, &args.release, &paths)?;
+    session.stop_on_signals();
+    let built = Ours::build(context, &session, &paths)?;
+    let store = session.store();
+    let ours = Listing::tree(store, &built.tree)?;
+    let (report, kept, theirs) = match &against {
+        Against::Path(path) => {
+            let (theirs, when) = there(&session, path)?;
+            let roots = Some(roots(&session, &built.ready));
+            (compared(&session, &built, &ours, &theirs, when, roots)?, None, short(path))
+        }
+        Against::Mix => {
+            let (report, kept) = with_mix(context, args, &session, &paths, &built, &ours)?;
+            (report, kept, "mix release".to_owned())
+        }
+    };
+    let shown = Shown {
+        report: &report,
+        name: &session.lowering.file.release,
+        environment: session.lowering.file.environment_name(),
+        against: &theirs,
+        kept: kept.as_deref(),
+    };
+    context.report(|| json(&shown), || text(&shown, context.colour_out, args.verbose));
+    Ok(if report.is_explained() { exit::DONE } else { exit::FAILED })
+}
+
+/// Our release, in the store.
+struct Ours {
+    ready: Ready,
+    report: RunReport,
+    tree: Digest,
+}
+
+impl Ours {
+    fn build(context: &Context, session: &Session, paths: &Paths) -> Result<Ours, Stop> {
+        let engine = &session.engine;
+        let times =
+            engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
+        let progress = Progress::new(context, times, engine.jobs);
+        let outcome = || -> Result<Ready, BuildError> {
+            let ready = build::lower(engine, &session.lowering, build::Purpose::Run, &progress)?;
+            let report = engine.run(&ready.lowered.graph, None, &progress)?;
+            if report.is_success() { Ok(ready) } else { Err(BuildError::Failed(Box::new(report))) }
+        };
+        let outcome = outcome();
+        progress.finish();
+        // Both only save work.
+        let _ = std::fs::create_dir_all(&paths.kept);
+        let _ = session.stat.save();
+        session.store().index().flush();
+        let ready = outcome?;
+        context.complain(&ready.lowered.warnings);
+        let report = engine.report();
+        let made = report.result(assemble::STEP);
+        let tree = made.ok_or_else(|| StepError::internal("nothing was assembled"));
+        let tree = tree.and_then(|made| made.output("release")).map_err(failed)?;
+        Ok(Ours { ready, report, tree })
+    }
+}
+
+fn failed(error: StepError) -> Stop {
+    if error.kind == StepErrorKind::Damaged {
+        return Stop::Damaged(error.message);
+    }
+    Stop::failed(failure::told(error.message.clone(), &error))
+}
+
+/// Builds with Mix, and once more where something is left unexplained.
+fn with_mix(
+    context: &Context,
+    args: &VerifyArgs,
+    session: &Session,
+    paths: &Paths,
+    built: &Ours,
+    ours: &Listing<'_>,
+) -> Result<(Report, Option<PathBuf>), Stop> {
+    let lowering = &session.lowering;
+    let common = lowering.common.as_ref().ok_or_else(|| {
+        let message = "there is no mix.exs, so there is no release of Mix to compare with";
+        Stop::wrong(
+            Diagnostic::error(message)
+                .hint("`--against PATH` compares with a release that another tool made"),
+        )
+    })?;
+    let name = declared(session, built)?;
+    let folder = paths.root(&lowering.file).join("_build/relgraph/verify");
+    let trouble = |e: std::io::Error| {
+        Stop::failed(Diagnostic::error(format!("cannot make a scratch copy in {}: {e}", short(&folder))))
+    };
+    let staging = Staging::new(&folder).map_err(trouble)?;
+    let work = staging.path("work");
+    let build = |scheduling, again: &str| {
+        if !context.global.quiet && !context.json() {
+            tell(&format!("building with `mix release`{again} in a scratch copy"));
+        }
+        mix(session, built, common, &work, name, scheduling)
+    };
+    let made = build(Scheduling::AsOurs, "")?;
+    let theirs_at = staging.path("theirs");
+    std::fs::rename(&made.release, &theirs_at).map_err(trouble)?;
+    let theirs = Listing::folder(session.store(), &theirs_at)?.tidied();
+    // At the same paths, unless it was confined in none.
+    let confined = session.engine.sandboxer.mode().is_confined();
+    let roots = (!confined).then(|| roots(session, &built.ready));
+    let mut report = compared(session, built, ours, &theirs, made.when, roots.clone())?;
+    if !report.is_explained() {
+        relgraph_cache::remove_tree(&work).map_err(|e| trouble(std::io::Error::other(e)))?;
+        let made = build(Scheduling::Otherwise, " once more")?;
+        let again = Listing::folder(session.store(), &made.release)?.tidied();
+        let facts = facts(session, built, &theirs, made.when, roots)?;
+        verify::explain_unsteady(&mut report, &theirs, &again, &facts)?;
+        std::fs::rename(&made.release, staging.path("again")).map_err(trouble)?;
+    }
+    let kept = if args.keep { Some(keep(&staging, &folder).map_err(trouble)?) } else { None };
+    Ok((report, kept))
+}
+
+/// The name by which Mix knows the release; none where it makes the one that every project has.
+fn declared<'a>(session: &'a Session, built: &Ours) -> Result<Option<&'a str>, Stop> {
+    let file = &session.lowering.file;
+    let description = built.ready.lowered.description.as_ref();
+    let (Some(description), name) = (description, &file.release) else { return Ok(None) };
+    if description.release.as_ref().is_some_and(|release| release.declared) {
+        return Ok(Some(name));
+    }
+    if description.project.app.as_ref() == Some(name) {
+        return Ok(None);
+    }
+    let complaint =
+        Diagnostic::error(format!("mix.exs declares no release `{name}`, so Mix cannot build it"))
+            .in_file(file.file())
+            .at(file.span("release"));
+    Err(Stop::wrong(match &description.project.app {
+        Some(app) => complaint
+            .note(format!("without `releases:`, Mix builds the release `{app}`"))
+            .hint(format!("declare it in mix.exs, `releases: [{name}: []]`, or call it `{app}`")),
+        None => {
+            complaint.hint(format!("declare it in mix.exs, under `releases:`: `{name}: [applications: […]]`"))
+        }
+    }))
+}
+
+fn mix(
+    session: &Session,
+    built: &Ours,
+    common: &Common,
+    work: &Path,
+    name: Option<&str>,
+    scheduling: Scheduling,
+) -> Result<verify::tool::Made, Stop> {
+    let lowering = &session.lowering;
+    let layout = lowering.whole(&built.ready.beside).layout;
+    let beside = built.ready.beside.iter().map(String::as_str);
+    let copy = Copy::new(work, layout, &lowering.root, beside).map_err(failed)?;
+    let made = session
+        .engine
+        .with_context("verify", &built.report, |cx| copy.mix(cx, common, name, scheduling, &|_, _| {}));
+    made.map_err(|error| {
+        if session.engine.cancel.is_cancelled() {
+            return Stop::Interrupted;
+        }
+        let message = format!("Mix itself cannot build this release: {}", error.message);
+        Stop::failed(failure::told(message, &error))
+    })
+}
+
+/// A release that lies somewhere, and when it was made.
+fn there<'a>(session: &'a Session, path: &Path) -> Result<(Listing<'a>, Window), Stop> {
+    let store = session.store();
+    let io = |source| compare::CompareError::Io { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(io)?;
+    let listing = if metadata.is_dir() {
+        Listing::folder(store, path)?.tidied()
+    } else {
+        let mut listing = Listing::tree(store, &compare::unpack(store, path)?)?.tidied();
+        listing.exact_modes = false;
+        listing
+    };
+    if !listing.entries.contains_key("releases") {
+        let complaint =
+            Diagnostic::error(format!("{} is not a release: it has no folder `releases`", short(path)));
+        return Err(Stop::wrong(complaint));
+    }
+    // A copy may be younger than what it is a copy of.
+    let file = if metadata.is_dir() { path.join("releases/start_erl.data") } else { path.to_owned() };
+    let written = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).map_err(io)?;
+    let seconds = written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let written = i64::try_from(seconds).unwrap_or_else(|_| now());
+    Ok((listing, Window { from: written - DAY, to: written + DAY }))
+}
+
+/// Time zones, and the time from the first module to the last.
+const DAY: i64 = 24 * 60 * 60;
+
+/// Where our side was compiled.
+fn roots(session: &Session, ready: &Ready) -> Roots {
+    let layout = session.lowering.whole(&ready.beside).layout;
+    let project = layout.project();
+    let mut folders: Vec<String> =
+        [project.as_str(), "tree", "otp", "elixir"].iter().map(|at| format!("/relgraph/{at}")).collect();
+    folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
+    let scratch = session.store().root().join("tmp").to_string_lossy().into_owned();
+    Roots { folders, scratch: Some(scratch) }
+}
+
+fn facts(
+    session: &Session,
+    built: &Ours,
+    theirs: &Listing<'_>,
+    when: Window,
+    roots: Option<Roots>,
+) -> Result<verify::Facts, Stop> {
+    let lowered = &built.ready.lowered;
+    verify::gather(session.store(), &session.lowering, lowered, &built.report, theirs, when, roots)
+        .map_err(failed)
+}
+
+fn compared(
+    session: &Session,
+    built: &Ours,
+    ours: &Listing<'_>,
+    theirs: &Listing<'_>,
+    when: Window,
+    roots: Option<Roots>,
+) -> Result<Report, Stop> {
+    let facts = facts(session, built, theirs, when, roots)?;
+    Ok(verify::compare(ours, theirs, &facts)?)
+}
+
+/// Moves the scratch copy to where it stays until the next one.
+fn keep(staging: &Staging, folder: &Path) -> std::io::Result<PathBuf> {
+    let kept = folder.join("kept");
+    if kept.exists() {
+        relgraph_cache::remove_tree(&kept).map_err(std::io::Error::other)?;
+    }
+    std::fs::create_dir_all(&kept)?;
+    for name in ["work", "theirs", "again"] {
+        let from = staging.path(name);
+        if from.exists() {
+            std::fs::rename(from, kept.join(name))?;
+        }
+    }
+    Ok(kept)
+}
