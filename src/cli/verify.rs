@@ -225,9 +225,8 @@ fn mix(
     scheduling: Scheduling,
 ) -> Result<verify::tool::Made, Stop> {
     let lowering = &session.lowering;
-    let layout = lowering.whole(&built.ready.beside).layout;
-    let beside = built.ready.beside.iter().map(String::as_str);
-    let copy = Copy::new(work, layout, &lowering.root, beside).map_err(failed)?;
+    let whole = lowering.whole(&built.ready.around);
+    let copy = Copy::new(session.store(), work, &whole).map_err(failed)?;
     let made = session
         .engine
         .with_context("verify", &built.report, |cx| copy.mix(cx, common, name, scheduling, &|_, _| {}));
@@ -270,7 +269,7 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// Where our side was compiled.
 fn roots(session: &Session, ready: &Ready) -> Roots {
-    let layout = session.lowering.whole(&ready.beside).layout;
+    let layout = session.lowering.whole(&ready.around).layout;
     let project = layout.project();
     let mut folders: Vec<String> =
         [project.as_str(), "tree", "otp", "elixir"].iter().map(|at| format!("/relgraph/{at}")).collect();

@@ -131,14 +131,11 @@ impl Page {
                 self.finding(finding, "    ");
             }
             if findings.len() > of_file {
-                self.line(&format!("    and {} more", count(findings.len() - of_file, "difference")), "2");
+                self.line(&format!("    and {} more", findings.len() - of_file), "2");
             }
         }
         if by_file.len() > most {
-            self.line(
-                &format!("  and {} more; --verbose lists them", count(by_file.len() - most, "file")),
-                "2",
-            );
+            self.line(&format!("  and {} more; --verbose lists them", by_file.len() - most), "2");
         }
     }
 
@@ -170,7 +167,9 @@ impl Page {
 fn difference(finding: &Finding) -> String {
     let (ours, theirs) = (side(finding, &finding.ours), side(finding, &finding.theirs));
     match (ours, theirs) {
-        _ if finding.order => "the same elements in another order".to_owned(),
+        (Some(ours), Some(theirs)) if finding.order => {
+            format!("the same elements in another order, from {ours}, theirs {theirs}")
+        }
         (Some(ours), Some(theirs)) if ours == theirs => format!("{ours} on both sides, not written alike"),
         (Some(ours), Some(theirs)) => format!("{ours}, theirs {theirs}"),
         (Some(ours), None) => format!("only ours has {ours}"),

@@ -90,7 +90,7 @@ pub struct Finding {
     pub ours: Option<Value>,
     /// What theirs has.
     pub theirs: Option<Value>,
-    /// Whether both sides are lists of the same elements in another order.
+    /// Whether this is where two lists of the same elements begin to have another order.
     pub order: bool,
     /// Why it is none to worry about.
     pub explained: Option<Explanation>,

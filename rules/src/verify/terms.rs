@@ -17,7 +17,7 @@ pub struct Leaf<'a> {
     pub ours: Option<&'a Term>,
     /// What stands there on theirs.
     pub theirs: Option<&'a Term>,
-    /// Whether both are lists of the same elements in another order.
+    /// Whether this is where two lists of the same elements begin to have another order.
     pub order: bool,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Search<'a> {
                 }
             }
             (Term::Map(one), Term::Map(other)) => self.maps(&place, one, other),
-            (Term::List(one), Term::List(other)) => self.lists(place, ours, theirs, one, other),
+            (Term::List(one), Term::List(other)) => self.lists(place, one, other),
             (Term::ImproperList(one, tail), Term::ImproperList(other, other_tail))
                 if one.len() == other.len() =>
             {
@@ -84,9 +84,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn lists(&mut self, place: String, ours: &'a Term, theirs: &'a Term, one: &'a [Term], other: &'a [Term]) {
+    fn lists(&mut self, place: String, one: &'a [Term], other: &'a [Term]) {
         if let (Some(mine), Some(others)) = (keyed(one), keyed(other)) {
-            return self.keyed_lists(&place, ours, theirs, &mine, &others);
+            return self.keyed_lists(&place, &mine, &others);
         }
         let only = |these: &'a [Term], those: &'a [Term]| {
             let mut counts: BTreeMap<&Term, usize> = BTreeMap::new();
@@ -104,7 +104,11 @@ impl<'a> Search<'a> {
         };
         let (mine, others) = (only(one, other), only(other, one));
         if mine.is_empty() && others.is_empty() {
-            return self.add(place, Some(ours), Some(theirs), true);
+            return self.reordered(
+                &place,
+                &one.iter().collect::<Vec<_>>(),
+                &other.iter().collect::<Vec<_>>(),
+            );
         }
         // Elements of one place are compared with each other; what is too much stands alone.
         if one.len() == other.len() && mine.len() == others.len() {
@@ -121,14 +125,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn keyed_lists(
-        &mut self,
-        place: &str,
-        ours: &'a Term,
-        theirs: &'a Term,
-        one: &[(&'a Term, &'a Term)],
-        other: &[(&'a Term, &'a Term)],
-    ) {
+    fn keyed_lists(&mut self, place: &str, one: &[(&'a Term, &'a Term)], other: &[(&'a Term, &'a Term)]) {
         let theirs_by_name: BTreeMap<&Term, &'a Term> = other.iter().copied().collect();
         let names: BTreeSet<&Term> = one.iter().map(|(name, _)| *name).collect();
         for (name, element) in one {
@@ -149,17 +146,22 @@ impl<'a> Search<'a> {
         let in_ours = shared(one, &|name| theirs_by_name.contains_key(name));
         let in_theirs = shared(other, &|name| names.contains(name));
         if in_ours != in_theirs {
-            self.add(place.to_owned(), Some(ours), Some(theirs), true);
+            self.reordered(place, &in_ours, &in_theirs);
+        }
+    }
+
+    /// The first place at which two lists of the same elements have another one.
+    fn reordered(&mut self, place: &str, one: &[&'a Term], other: &[&'a Term]) {
+        let pairs = one.iter().zip(other).enumerate();
+        if let Some((index, (one, other))) = pairs.into_iter().find(|(_, (one, other))| one != other) {
+            self.add(format!("{place}[{index}]"), Some(one), Some(other), true);
         }
     }
 }
 
 /// The elements by their names, when all are tuples that begin with an atom of their own.
 fn keyed(elements: &[Term]) -> Option<Vec<(&Term, &Term)>> {
-    let pair = |element: &'_ Term| match element.as_tuple() {
-        Some([Term::Atom(_), _, ..]) => true,
-        _ => false,
-    };
+    let pair = |element: &Term| matches!(element.as_tuple(), Some([Term::Atom(_), _, ..]));
     if !elements.iter().all(pair) {
         return None;
     }
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_only_on_one_side_and_what_is_only_in_another_order() {
         assert_eq!(places("[{modules,[a,b,c]}].", "[{modules,[a,c]}]."), ["modules[1]: b | -"]);
-        assert_eq!(places("[a,b].", "[b,a]."), [": [a,b] | [b,a] order"]);
+        assert_eq!(places("[a,b].", "[b,a]."), ["[0]: a | b order"]);
         assert_eq!(
             places("[{a,1},{b,2}].", "[{b,2},{a,3}]."),
             ["a: 1 | 3", ": [{a,1},{b,2}] | [{b,2},{a,3}] order"]

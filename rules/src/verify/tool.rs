@@ -1,16 +1,19 @@
 //! Building the release with the project's own tool, in a scratch copy of the project.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use relgraph_cache::{Link, Store};
 use relgraph_engine::{Finished, Mount, StepContext, StepError, Stream};
 
 use super::clock::Window;
 use crate::launch;
 use crate::layout::Layout;
+use crate::steps::describe::Whole;
 use crate::vm::{Common, driver};
 
 /// Folders in which tools and editors keep what they made: of no use to a build from clean.
@@ -44,20 +47,25 @@ pub struct Made {
 }
 
 impl Copy {
-    /// Copies a project, and folders beside it (`../shared`), to `work`, which is made.
-    pub fn new<'a>(
-        work: &Path,
-        layout: Layout,
-        root: &Path,
-        beside: impl Iterator<Item = &'a str>,
-    ) -> Result<Copy, StepError> {
-        for folder in std::iter::once(".").chain(beside) {
-            let (from, to) = (root.join(folder), work.join(layout.at(folder)));
-            copy(&from, &to).map_err(|e| StepError::io("copy", &from, &e))?;
+    /// Copies a project, with what lies beside it (`../shared`) and what was fetched, to `work`, which is made.
+    pub fn new(store: &Store, work: &Path, whole: &Whole) -> Result<Copy, StepError> {
+        let root = whole.sources.root();
+        let hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
+        for folder in std::iter::once(".").chain(whole.beside.iter().map(String::as_str)) {
+            let from = if folder == "." { root.to_owned() } else { root.join(folder) };
+            copy(&from, &work.join(whole.layout.at(folder)), &hidden)
+                .map_err(|e| StepError::io("copy", &from, &e))?;
+        }
+        for fetched in whole.fetched.values() {
+            let to = work.join(whole.layout.at(&fetched.at));
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).map_err(|e| StepError::io("create", parent, &e))?;
+            }
+            store.materialize(&fetched.tree, &to, Link::Copy)?;
         }
         let home = work.join("home");
         fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
-        Ok(Copy { work: work.to_owned(), layout })
+        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone() })
     }
 
     /// Runs `mix release`; `name`: of a release that mix.exs declares.
@@ -103,8 +111,8 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Copies a folder with its modes, times and symlinks. Build tools look at times.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies a folder with its modes, times and symlinks, without the folders in `hidden`. Build tools look at times.
+fn copy(from: &Path, to: &Path, hidden: &BTreeSet<PathBuf>) -> io::Result<()> {
     fs::create_dir_all(to)?;
     let names: Vec<_> = fs::read_dir(from)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     let project = names.iter().any(|name| name == "mix.exs" || name == "rebar.config");
@@ -113,11 +121,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         let (source, target) = (from.join(&name), to.join(&name));
+        if hidden.contains(&source) {
+            continue;
+        }
         let metadata = fs::symlink_metadata(&source)?;
         if metadata.is_symlink() {
             symlink(fs::read_link(&source)?, &target)?;
         } else if metadata.is_dir() {
-            copy(&source, &target)?;
+            copy(&source, &target, hidden)?;
         } else if metadata.is_file() {
             fs::copy(&source, &target)?;
             let mode = fs::Permissions::from_mode(metadata.mode() & 0o7777 | 0o600);
