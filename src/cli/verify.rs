@@ -12,8 +12,9 @@ use relgraph_rules::compare;
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::staging::Staging;
 use relgraph_rules::steps::assemble;
+use relgraph_rules::tool::Tool;
 use relgraph_rules::verify::clock::Window;
-use relgraph_rules::verify::tool::{Copy, Scheduling, now};
+use relgraph_rules::verify::tool::{Copy, Scheduling, command, now};
 use relgraph_rules::verify::{self, Listing, Report, Roots};
 use relgraph_rules::vm::Common;
 
@@ -30,9 +31,10 @@ use crate::render::{failure, short, tell};
 pub struct VerifyArgs {
     #[command(flatten)]
     release: ReleaseArgs,
-    /// What to compare with: `mix` builds the release with it in a scratch copy; a folder or .tar.gz is taken as it is
-    #[arg(long, value_name = "TOOL|PATH", default_value = "mix")]
-    against: String,
+    /// What to compare with: `mix` and `rebar3` build the release in a scratch copy; a folder or .tar.gz is taken as it is
+    /// [default: the project's own tool]
+    #[arg(long, value_name = "TOOL|PATH")]
+    against: Option<String>,
     /// Keep the scratch copy, and say where it is
     #[arg(long)]
     keep: bool,
@@ -43,35 +45,32 @@ pub struct VerifyArgs {
 
 /// What theirs is.
 enum Against {
-    Mix,
+    /// What this tool makes; none: the tool of the project.
+    Tool(Option<Tool>),
     Path(PathBuf),
 }
 
 impl Against {
-    fn read(text: &str) -> Result<Against, Stop> {
-        match text {
-            "mix" => return Ok(Against::Mix),
-            "rebar3" => {
-                let complaint = Diagnostic::error("relgraph does not compare with rebar3 yet");
-                return Err(Stop::wrong(
-                    complaint
-                        .hint("`rebar3 release` in the project, and `--against _build/default/rel/NAME`"),
-                ));
-            }
-            _ => {}
+    fn read(text: Option<&str>) -> Result<Against, Stop> {
+        let Some(text) = text else { return Ok(Against::Tool(None)) };
+        if let Some(tool) = TOOLS.into_iter().find(|tool| tool.name() == text) {
+            return Ok(Against::Tool(Some(tool)));
         }
         let path = PathBuf::from(text);
         if path.exists() {
             return Ok(Against::Path(path));
         }
         let complaint = Diagnostic::error(format!("there is no tool and no release `{text}`"));
-        Err(Stop::wrong(complaint.hint("`--against mix`, or the path of a release: a folder or a .tar.gz")))
+        Err(Stop::wrong(
+            complaint
+                .hint("`--against mix`, `--against rebar3`, or the path of a release: a folder or a .tar.gz"),
+        ))
     }
 }
 
 /// Builds with both, compares, explains.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
-    let against = Against::read(&args.against)?;
+    let against = Against::read(args.against.as_deref())?;
     let paths = Paths::new(&args.release, &context.cache_dir()?)?;
     let session = Session::open(context, &args.release, &paths)?;
     session.stop_on_signals();
@@ -84,9 +83,10 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
             let roots = Some(roots(&session, &built.ready));
             (compared(&session, &built, &ours, &theirs, when, roots)?, None, short(path))
         }
-        Against::Mix => {
-            let (report, kept) = with_mix(context, args, &session, &paths, &built, &ours)?;
-            (report, kept, "mix release".to_owned())
+        Against::Tool(wanted) => {
+            let common = tool(&session, *wanted)?;
+            let (report, kept) = with_tool(context, args, &session, &paths, &built, &ours)?;
+            (report, kept, command(common.tool).to_owned())
         }
     };
     let shown = Shown {
@@ -141,8 +141,31 @@ fn failed(error: StepError) -> Stop {
     Stop::failed(failure::told(error.message.clone(), &error))
 }
 
-/// Builds with Mix, and once more where something is left unexplained.
-fn with_mix(
+/// Tools that make releases.
+const TOOLS: [Tool; 2] = [Tool::Mix, Tool::Rebar3];
+
+/// What the project's own tool is started with.
+fn tool(session: &Session, wanted: Option<Tool>) -> Result<&Common, Stop> {
+    let common = session.lowering.common.as_ref().filter(|common| TOOLS.contains(&common.tool));
+    let tool = wanted.or(common.map(|common| common.tool));
+    if let (Some(common), Some(tool)) = (common, tool)
+        && common.tool == tool
+    {
+        return Ok(common);
+    }
+    let message = match tool {
+        Some(tool) => format!(
+            "{0} does not build this project, so there is no release of {0} to compare with",
+            tool.name()
+        ),
+        None => "no tool builds this project, so there is nothing to compare with".to_owned(),
+    };
+    let hint = "`--against PATH` compares with a release that was made in another way";
+    Err(Stop::wrong(Diagnostic::error(message).hint(hint)))
+}
+
+/// Builds with the project's own tool, and once more where something is left unexplained.
+fn with_tool(
     context: &Context,
     args: &VerifyArgs,
     session: &Session,
@@ -151,13 +174,7 @@ fn with_mix(
     ours: &Listing<'_>,
 ) -> Result<(Report, Option<PathBuf>), Stop> {
     let lowering = &session.lowering;
-    let common = lowering.common.as_ref().ok_or_else(|| {
-        let message = "there is no mix.exs, so there is no release of Mix to compare with";
-        Stop::wrong(
-            Diagnostic::error(message)
-                .hint("`--against PATH` compares with a release that another tool made"),
-        )
-    })?;
+    let common = tool(session, None)?;
     let name = declared(session, built)?;
     let folder = paths.root(&lowering.file).join("_build/relgraph/verify");
     let trouble = |e: std::io::Error| {
@@ -167,9 +184,9 @@ fn with_mix(
     let work = staging.path("work");
     let build = |scheduling, again: &str| {
         if !context.global.quiet && !context.json() {
-            tell(&format!("building with `mix release`{again} in a scratch copy"));
+            tell(&format!("building with `{}`{again} in a scratch copy", command(common.tool)));
         }
-        mix(session, built, common, &work, name, scheduling)
+        build_with(session, built, common, &work, name, scheduling)
     };
     let made = build(Scheduling::AsOurs, "")?;
     let theirs_at = staging.path("theirs");
@@ -183,7 +200,7 @@ fn with_mix(
         relgraph_cache::remove_tree(&work).map_err(|e| trouble(std::io::Error::other(e)))?;
         let made = build(Scheduling::Otherwise, " once more")?;
         let again = Listing::folder(session.store(), &made.release)?.tidied();
-        let facts = facts(session, built, &theirs, made.when, roots)?;
+        let facts = facts(session, built, (ours, &theirs), made.when, roots)?;
         verify::explain_unsteady(&mut report, &theirs, &again, &facts)?;
         std::fs::rename(&made.release, staging.path("again")).map_err(trouble)?;
     }
@@ -216,7 +233,7 @@ fn declared<'a>(session: &'a Session, built: &Ours) -> Result<Option<&'a str>, S
     }))
 }
 
-fn mix(
+fn build_with(
     session: &Session,
     built: &Ours,
     common: &Common,
@@ -229,12 +246,13 @@ fn mix(
     let copy = Copy::new(session.store(), work, &whole).map_err(failed)?;
     let made = session
         .engine
-        .with_context("verify", &built.report, |cx| copy.mix(cx, common, name, scheduling, &|_, _| {}));
+        .with_context("verify", &built.report, |cx| copy.release(cx, common, name, scheduling, &|_, _| {}));
     made.map_err(|error| {
         if session.engine.cancel.is_cancelled() {
             return Stop::Interrupted;
         }
-        let message = format!("Mix itself cannot build this release: {}", error.message);
+        let tool = common.tool.name();
+        let message = format!("{tool} itself cannot build this release: {}", error.message);
         Stop::failed(failure::told(message, &error))
     })
 }
@@ -281,12 +299,12 @@ fn roots(session: &Session, ready: &Ready) -> Roots {
 fn facts(
     session: &Session,
     built: &Ours,
-    theirs: &Listing<'_>,
+    (ours, theirs): (&Listing<'_>, &Listing<'_>),
     when: Window,
     roots: Option<Roots>,
 ) -> Result<verify::Facts, Stop> {
     let lowered = &built.ready.lowered;
-    verify::gather(session.store(), &session.lowering, lowered, &built.report, theirs, when, roots)
+    verify::gather(session.store(), &session.lowering, lowered, &built.report, (ours, theirs), when, roots)
         .map_err(failed)
 }
 
@@ -298,7 +316,7 @@ fn compared(
     when: Window,
     roots: Option<Roots>,
 ) -> Result<Report, Stop> {
-    let facts = facts(session, built, theirs, when, roots)?;
+    let facts = facts(session, built, (ours, theirs), when, roots)?;
     Ok(verify::compare(ours, theirs, &facts)?)
 }
 

@@ -12,25 +12,29 @@ use super::names::Names;
 use super::paths::Roots;
 use crate::lower::{DESCRIBE, Lowered, Lowering};
 use crate::project::BootFacts;
-use crate::schema::{Runtime, Upgrades};
+use crate::schema::Upgrades;
 use crate::steps::boot::{self, Boot};
 use crate::steps::{overlay, scripts};
 
-/// What is known of a build that is done. `theirs`: the other release, made in the time `made`; `roots`: where ours was
+/// What is known of a build that is done: of `ours`, and of `theirs`, made in the time `made`. `roots`: where ours was
 /// compiled, unless theirs was compiled there as well.
 pub fn facts(
     store: &Store,
     lowering: &Lowering,
     lowered: &Lowered,
     report: &RunReport,
-    theirs: &Listing<'_>,
+    (ours, theirs): (&Listing<'_>, &Listing<'_>),
     made: Window,
     roots: Option<Roots>,
 ) -> Result<Facts, StepError> {
     let file = &lowering.file;
-    let boot = Boot::read(store, need(report, boot::STEP)?)?;
-    let launchers = files(store, &need(report, scripts::STEP)?.output("scripts")?)?;
-    let their_version = version(theirs).unwrap_or_else(|| boot.version.clone());
+    let boot = report.result(boot::STEP).map(|result| Boot::read(store, result)).transpose()?;
+    let launchers = match report.result(scripts::STEP) {
+        Some(result) => files(store, &result.output("scripts")?)?,
+        None => BTreeMap::new(),
+    };
+    let our_version = version(ours).or(lowered.version.clone()).unwrap_or_default();
+    let their_version = version(theirs).unwrap_or_else(|| our_version.clone());
     let cookie = match (&file.cookie, report.result(DESCRIBE).and_then(|result| result.values.get("cookie")))
     {
         (Some(_), _) => Cookie::ReleaseYaml,
@@ -43,14 +47,14 @@ pub fn facts(
         strip: file.strip_wanted().map(|_| recipe),
         version: file.version.is_some(),
         applications: file.applications.iter().map(|(name, _)| name.clone()).collect(),
-        runtime: file.runtime_wanted().map(|wanted| brought(&wanted, &boot)),
+        runtime: file.runtime_wanted().and(boot.as_ref()).map(brought),
         executables_for: file.executables_for.is_some(),
         layers: layers(store, lowering, report)?,
     };
     Ok(Facts {
         names: Names {
-            name: boot.name.clone(),
-            our_version: boot.version.clone(),
+            name: file.release.clone(),
+            our_version,
             their_version,
             hot: file.upgrades == Some(Upgrades::Hot),
         },
@@ -64,11 +68,6 @@ pub fn facts(
     })
 }
 
-fn need<'a>(report: &'a RunReport, step: &str) -> Result<&'a relgraph_engine::StepResult, StepError> {
-    let result = report.result(step).map(std::sync::Arc::as_ref);
-    result.ok_or_else(|| StepError::internal(format!("the step `{step}` has no result")))
-}
-
 /// The version that a release says it has.
 fn version(theirs: &Listing<'_>) -> Option<String> {
     let text = String::from_utf8(theirs.bytes("releases/start_erl.data")?).ok()?;
@@ -76,7 +75,7 @@ fn version(theirs: &Listing<'_>) -> Option<String> {
 }
 
 /// The applications that come and go with the runtime.
-fn brought(_wanted: &Runtime, boot: &BootFacts) -> BTreeSet<String> {
+fn brought(boot: &BootFacts) -> BTreeSet<String> {
     boot.applications.iter().filter(|application| application.otp).map(|a| a.name.clone()).collect()
 }
 

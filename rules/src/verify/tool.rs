@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relgraph_cache::{Link, Store};
-use relgraph_engine::{Finished, Mount, StepContext, StepError, Stream};
+use relgraph_engine::{Finished, Mount, SandboxSpec, StepContext, StepError, Stream};
 
 use super::clock::Window;
 use crate::launch;
 use crate::layout::Layout;
 use crate::steps::describe::Whole;
+use crate::tool::Tool;
 use crate::vm::{Common, driver};
 
 /// Folders in which tools and editors keep what they made: of no use to a build from clean.
@@ -68,8 +69,8 @@ impl Copy {
         Ok(Copy { work: work.to_owned(), layout: whole.layout.clone() })
     }
 
-    /// Runs `mix release`; `name`: of a release that mix.exs declares.
-    pub fn mix(
+    /// Runs the project's own tool. `name`: of a release that the project declares; none: the one that it makes anyway.
+    pub fn release(
         &self,
         cx: &StepContext<'_>,
         common: &Common,
@@ -77,17 +78,34 @@ impl Copy {
         scheduling: Scheduling,
         on_line: &dyn Fn(Stream, &str),
     ) -> Result<Made, StepError> {
+        let (spec, made_at) = match common.tool {
+            Tool::Rebar3 => self.rebar3(cx, common, name, scheduling),
+            _ => self.mix(cx, common, name, scheduling)?,
+        };
+        let from = now();
+        let what = command(common.tool);
+        let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check(what)?;
+        let release = find(&made_at)
+            .ok_or_else(|| StepError::internal(format!("{what} ended well and made no release")))?;
+        Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
+    }
+
+    fn mix(
+        &self,
+        cx: &StepContext<'_>,
+        common: &Common,
+        name: Option<&str>,
+        scheduling: Scheduling,
+    ) -> Result<(SandboxSpec, PathBuf), StepError> {
         let prefix = cx.sandbox.prefix(&self.work);
         let folder = format!("{prefix}/driver");
-        let flags: &[&str] = match scheduling {
-            Scheduling::AsOurs => &[],
-            Scheduling::Otherwise => &["+S", "4:4", "+SDcpu", "4:4", "+SDio", "4"],
-        };
         let path = format!("{prefix}/release");
         let mut args = vec!["-S", "mix", "release"];
         args.extend(name);
         args.extend(["--overwrite", "--path", &path]);
-        let mut spec = launch::elixir(cx, common, &self.work, flags, &args);
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let start = launch::elixir_cli(&args);
+        let mut spec = launch::vm(cx, common, &self.work, scheduling.flags(), start);
         spec.cwd = format!("{prefix}/{}", self.layout.project());
         // Answers for Hex, of which a build from what is in deps/ needs nothing.
         spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder.clone()));
@@ -95,14 +113,56 @@ impl Copy {
         if common.toolchain.rebar3.is_some() {
             spec.env.insert("MIX_REBAR3".to_owned(), format!("{prefix}/tools/rebar3"));
         }
-        let from = now();
-        let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check("mix release")?;
-        let release = self.work.join("release");
-        if !release.join("releases").is_dir() {
-            return Err(StepError::internal("mix release ended well and made no release"));
-        }
-        Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
+        Ok((spec, self.work.join("release")))
     }
+
+    fn rebar3(
+        &self,
+        cx: &StepContext<'_>,
+        common: &Common,
+        name: Option<&str>,
+        scheduling: Scheduling,
+    ) -> (SandboxSpec, PathBuf) {
+        let prefix = cx.sandbox.prefix(&self.work);
+        let mut spec = launch::vm(cx, common, &self.work, Vec::new(), Vec::new());
+        spec.cwd = format!("{prefix}/{}", self.layout.project());
+        let (rebar3, path) = (format!("{prefix}/tools/rebar3"), format!("{prefix}/release"));
+        let mut args = vec![rebar3.as_str(), "as", &common.environment, "release", "-o", &path];
+        args.extend(name.iter().flat_map(|name| ["-n", name]));
+        spec.argv = args.into_iter().map(str::to_owned).collect();
+        let mut flags = ["+S", "1:1", "+SDio", "1", "+SDcpu", "1:1"].map(str::to_owned).to_vec();
+        flags.extend(scheduling.flags());
+        spec.env.insert("ERL_FLAGS".to_owned(), flags.join(" "));
+        (spec, self.work.join("release"))
+    }
+}
+
+impl Scheduling {
+    /// Flags of the VM besides those of every VM; the last of a kind holds.
+    fn flags(self) -> Vec<String> {
+        let flags: &[&str] = match self {
+            Scheduling::AsOurs => &[],
+            Scheduling::Otherwise => &["+S", "4:4", "+SDcpu", "4:4", "+SDio", "4"],
+        };
+        flags.iter().map(|&flag| flag.to_owned()).collect()
+    }
+}
+
+/// How a tool is told to make a release.
+pub fn command(tool: Tool) -> &'static str {
+    match tool {
+        Tool::Rebar3 => "rebar3 release",
+        _ => "mix release",
+    }
+}
+
+/// The release in a folder, or in the only folder in it.
+fn find(folder: &Path) -> Option<PathBuf> {
+    if folder.join("releases").is_dir() {
+        return Some(folder.to_owned());
+    }
+    let mut inside = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    inside.find(|path| path.join("releases").is_dir())
 }
 
 /// Seconds since 1970.
