@@ -87,7 +87,7 @@ impl Mix {
 }
 
 /// Where Erlang or Elixir is installed.
-fn installed(program: &str) -> PathBuf {
+pub fn installed(program: &str) -> PathBuf {
     let root = match program {
         "erl" => {
             Command::new("erl").args(["-noshell", "-eval", "io:format(code:root_dir()), halt()."]).output()

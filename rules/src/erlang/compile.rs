@@ -37,6 +37,8 @@ pub struct Compile {
     pub application: Application,
     /// Its sources.
     pub source: Arc<Snapshot>,
+    /// What of the project's folder belongs to no application, where the application is one of several in it.
+    pub rest: Option<Arc<Snapshot>>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What it sees, in the order of the description.
@@ -60,6 +62,9 @@ impl Compile {
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        if let Some(rest) = &self.rest {
+            namespace.put(self.layout.project(), Place::Source(Arc::clone(rest)));
+        }
         namespace.put(self.layout.at(&self.application.dest), Place::Source(Arc::clone(&self.source)));
         for (seen, source) in &self.sees {
             let result = cx.need(&step(&seen.app))?;
@@ -135,7 +140,10 @@ impl Action for Compile {
         let app = &self.application;
         let mut vm = Vm::ready(cx, &self.common)?;
         let (at, build) = (self.layout.at(&app.dest), self.layout.at(&app.build));
-        let mut same = true;
+        let mut same = match &self.rest {
+            Some(rest) => rest.stage(&vm.real(&self.layout.project()))?,
+            None => true,
+        };
         let mut code_paths = Vec::new();
         let mut beside = Vec::new();
         for other in &self.sees {
@@ -168,14 +176,17 @@ impl Action for Compile {
             dependencies.insert(self.layout.at(&seen.dest), seen.app.clone());
             dependencies.insert(self.layout.at(&seen.build), seen.app.clone());
         }
-        let ignored = if self.is_built_in_place(app) {
-            vec![format!("{build}/ebin"), format!("{build}/.rebar3")]
+        let mut ignored = vec![format!("{}/_build", self.layout.project())];
+        if self.is_built_in_place(app) {
+            ignored.extend(["ebin", ".rebar3"].map(|made| format!("{build}/{made}")));
         } else {
-            vec![build.clone(), format!("{at}/_build")]
-        };
+            ignored.push(build.clone());
+        }
+        let mut own = vec![at];
+        own.extend(self.rest.iter().map(|_| self.layout.project()));
         let scope = Scope {
             namespace: &namespace,
-            own: vec![at.clone()],
+            own,
             dependencies,
             ignored,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),

@@ -10,7 +10,7 @@ use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
 use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
-use crate::erlang::project::ErlangProject;
+use crate::erlang::project::{ErlangProject, PROJECT};
 use crate::source::Snapshot;
 use crate::steps::assemble::{Layer, Parts};
 use crate::steps::compile::step;
@@ -72,6 +72,8 @@ impl Lowering {
             let source = self.erlang_source(&whole, project, &application.dest).map_err(failed)?;
             sources.insert(&application.app, source);
         }
+        let folders: Vec<&str> = project.applications.iter().map(|a| a.dest.as_str()).collect();
+        let rest = self.sources.of(".", &folders).map_err(failed)?;
         // All compilations and describe.
         common.spares.expect(project.applications.len() + 1);
         for application in &project.applications {
@@ -86,6 +88,7 @@ impl Lowering {
                 common: common.clone(),
                 application: application.clone(),
                 source: Arc::clone(source),
+                rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
                 layout: whole.layout.clone(),
                 sees,
             };

@@ -1,0 +1,236 @@
+//! Projects in Erlang alone: every application is compiled to what rebar3 compiles it to at the same path, in a step of its
+//! own, on a machine that has no Elixir.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use relgraph_engine::{Cancel, Mount, SandboxPolicy, SandboxSpec, Sandboxer};
+use support::files::{copy, differences, snapshot};
+use support::mix::installed;
+use support::project::{Project, set};
+use support::small::{Files, project};
+use support::{RELGRAPH, TestSpace, said};
+
+/// The files of every compiled application, `APP/ebin/…`: those that a release may have.
+type Compiled = BTreeMap<String, String>;
+
+fn of(lib: &Path, compiled: &mut Compiled) {
+    for entry in fs::read_dir(lib).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().expect("a name");
+        let app = name.split_once('-').map_or(name.as_str(), |(app, _)| app);
+        for part in ["ebin", "include", "priv"] {
+            let folder = entry.path().join(part);
+            if folder.read_dir().is_ok_and(|mut names| names.next().is_some()) {
+                let found = snapshot(&folder.canonicalize().expect("a folder"));
+                compiled.extend(found.into_iter().map(|(path, is)| (format!("{app}/{part}/{path}"), is)));
+            }
+        }
+    }
+}
+
+/// What relgraph made of the applications of the project.
+fn ours(project: &Project, apps: &[&str]) -> Compiled {
+    let mut compiled = Compiled::new();
+    of(&project.build().release().join("lib"), &mut compiled);
+    compiled.retain(|path, _| apps.iter().any(|app| path.starts_with(&format!("{app}/"))));
+    compiled
+}
+
+/// What `rebar3 as prod compile` makes of a copy of the project that lies where relgraph's steps find it.
+fn theirs(space: &TestSpace, project: &Project, apps: &[&str]) -> Compiled {
+    let work = space.path("rebar3");
+    let at = work.join("project");
+    copy(&project.dir, &at);
+    let fetched = project.dir.join("_build/default");
+    if fetched.is_dir() {
+        fs::create_dir_all(at.join("_build")).expect("a folder");
+        said(Command::new("cp").arg("-a").arg(fetched).arg(at.join("_build/default")));
+    }
+    let sandboxer = Sandboxer::new(RELGRAPH.into(), SandboxPolicy::Required);
+    let prefix = sandboxer.prefix(&work);
+    let inside = |path: &str| format!("{prefix}/{path}");
+    let otp = installed("erl");
+    let erts = fs::read_dir(&otp)
+        .expect("OTP")
+        .flatten()
+        .map(|entry| entry.file_name().into_string().expect("a name"));
+    let bin =
+        inside(&format!("otp/{}/bin", erts.filter(|name| name.starts_with("erts-")).max().expect("ERTS")));
+    let rebar3 = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .map(|dir| dir.join("rebar3"))
+        .find(|file| file.is_file())
+        .expect("rebar3 is in PATH");
+    let env = [
+        ("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", inside("otp/bin"))),
+        ("ROOTDIR", inside("otp")),
+        ("BINDIR", bin.clone()),
+        ("EMU", "beam".into()),
+        ("PROGNAME", "erl".into()),
+        ("HOME", inside("home")),
+        ("LANG", "C.UTF-8".into()),
+        ("REBAR_OFFLINE", "1".into()),
+    ];
+    let mut argv = vec![format!("{bin}/erlexec")];
+    let flags = "+B -boot no_dot_erlang -noshell +S 1:1 +SDio 1 +SDcpu 1:1 -run escript start -extra";
+    argv.extend(flags.split(' ').map(str::to_owned));
+    argv.push(rebar3.display().to_string());
+    argv.extend(["as", "prod", "compile"].map(str::to_owned));
+    let spec = SandboxSpec {
+        work: work.clone(),
+        argv,
+        env: env.map(|(name, value)| (name.to_owned(), value)).into(),
+        cwd: inside("project"),
+        mounts: vec![Mount::read_only(otp, inside("otp"))],
+        ..SandboxSpec::default()
+    };
+    let finished = sandboxer.run(&spec, &Cancel::new(), &|_, _| {}).expect("rebar3 starts");
+    let told = String::from_utf8_lossy(&finished.stdout).into_owned();
+    assert!(finished.status.success(), "{told}{}", String::from_utf8_lossy(&finished.stderr));
+    let mut compiled = Compiled::new();
+    for profile in ["default", "prod", "default/plugins"] {
+        of(&at.join(format!("_build/{profile}/lib")), &mut compiled);
+    }
+    of(&at.join("_build/prod/checkouts"), &mut compiled);
+    compiled.retain(|path, _| apps.iter().any(|app| path.starts_with(&format!("{app}/"))));
+    compiled
+}
+
+/// Builds the applications with both, and compares every file.
+#[track_caller]
+fn assert_same(space: &TestSpace, project: &Project, apps: &[&str]) -> Compiled {
+    let (mine, other) = (ours(project, apps), theirs(space, project, apps));
+    let shown: Vec<String> = differences(&mine, &other)
+        .iter()
+        .map(|path| format!("{path}: {:?}, rebar3: {:?}", mine.get(path), other.get(path)))
+        .collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
+    for app in apps {
+        assert!(mine.contains_key(&format!("{app}/ebin/{app}.app")), "{app} is not there: {mine:?}");
+    }
+    mine
+}
+
+/// Without Elixir in PATH.
+fn without_elixir(space: &TestSpace, project: Project) -> Project {
+    let path = space.bare_path(&["elixir", "elixirc", "iex", "mix"]);
+    project.with("PATH", &path)
+}
+
+const UMBRELLA: Files<'static> = &[
+    (
+        "rebar.config",
+        r#"{erl_opts, [debug_info, {i, "shared"}, {d, 'LIMIT', 3}, {platform_define, "linux", 'LINUX'}]}.
+{deps, [util]}.
+{overrides, [{override, util, [{erl_opts, [debug_info, {d, 'OVERRIDDEN'}]}]}]}.
+{relx, [{release, {shop, "0.1.0"}, [web, store, rules, util]}]}.
+{profiles, [{prod, [{erl_opts, [no_debug_info, {d, 'PROD'}]}]}, {test, [{erl_opts, [{d, 'TEST'}]}]}]}.
+"#,
+    ),
+    (
+        "rebar.config.script",
+        "case lists:keyfind(erl_opts, 1, CONFIG) of {_, O} -> lists:keystore(erl_opts, 1, CONFIG, {erl_opts, O ++ [{d, 'SCRIPTED'}]}) end.\n",
+    ),
+    ("shared/limits.hrl", "-define(HIGH, 10).\n"),
+    // Another application's module is its parse transform and its behaviour, and its header its record.
+    (
+        "apps/rules/src/rules.app.src",
+        "{application, rules, [{description, \"d\"}, {vsn, \"0.1.0\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n",
+    ),
+    (
+        "apps/rules/src/rules.erl",
+        "-module(rules).\n-export([parse_transform/2]).\n-callback price(atom()) -> integer().\n\
+         parse_transform(Forms, _) -> lists:map(fun({attribute, L, limit, _}) -> {attribute, L, limit, changed}; (F) -> F end, Forms).\n",
+    ),
+    ("apps/rules/include/rules.hrl", "-record(rule, {name, price = 1}).\n-include(\"inner.hrl\").\n"),
+    ("apps/rules/include/inner.hrl", "-define(INNER, inner).\n"),
+    (
+        "apps/store/src/store.app.src",
+        "{application, store, [{description, \"d\"}, {vsn, \"0.1.0\"}, {registered, []}, {applications, [kernel, stdlib, rules]}]}.\n",
+    ),
+    (
+        "apps/store/src/store.app.src.script",
+        "[{application, A, P}] = CONFIG, [{application, A, lists:keystore(env, 1, P, {env, [{scripted, true}]})}].\n",
+    ),
+    (
+        "apps/store/rebar.config",
+        "{src_dirs, [\"src\", {\"gen\", [{recursive, true}]}]}.\n{erl_first_files, [\"src/store_first.erl\"]}.\n{pre_hooks, [{compile, \"mkdir -p priv && echo made > priv/made.txt\"}]}.\n{post_hooks, [{compile, \"echo late > priv/late.txt\"}]}.\n{erl_opts, [{d, 'STORE'}]}.\n",
+    ),
+    (
+        "apps/store/src/store_first.erl",
+        "-module(store_first).\n-export([parse_transform/2]).\nparse_transform(F, _) -> F.\n",
+    ),
+    (
+        "apps/store/src/store.erl",
+        "-module(store).\n-behaviour(rules).\n-compile([{parse_transform, rules}, {parse_transform, store_first}]).\n\
+         -include_lib(\"rules/include/rules.hrl\").\n-include(\"limits.hrl\").\n-limit(unchanged).\n-export([price/1, opts/0]).\n\
+         price(_) -> (#rule{})#rule.price + ?HIGH.\n-ifdef(PROD).\nopts() -> [prod, ?INNER, ?LIMIT, store_gen:f()].\n-else.\nopts() -> [].\n-endif.\n\
+         -ifndef(SCRIPTED).\n-error(not_scripted).\n-endif.\n-ifndef(STORE).\n-error(not_its_own).\n-endif.\n",
+    ),
+    (
+        "apps/store/gen/deep/store_gen.erl",
+        "-module(store_gen).\n-export([f/0]).\n-ifdef(LINUX).\nf() -> linux.\n-else.\nf() -> other.\n-endif.\n",
+    ),
+    (
+        "apps/store/src/store_scan.xrl",
+        "Definitions.\nRules.\n[0-9]+ : {token, {int, TokenLine}}.\nErlang code.\n",
+    ),
+    (
+        "apps/store/src/store_parse.yrl",
+        "Nonterminals all.\nTerminals int.\nRootsymbol all.\nall -> int : '$1'.\n",
+    ),
+    (
+        "apps/web/src/web.app.src",
+        "{application, web, [{description, \"d\"}, {vsn, \"0.1.0\"}, {registered, []}, {applications, [kernel, stdlib, store, util]}]}.\n",
+    ),
+    (
+        "apps/web/src/web.erl",
+        "-module(web).\n-export([go/0]).\n-include_lib(\"util/include/util.hrl\").\ngo() -> {?UTIL, store:price(a), util:id(1)}.\n",
+    ),
+    ("apps/web/priv/page.html", "<p>\n"),
+    // A dependency that lies beside the applications, with a configuration of its own.
+    (
+        "_checkouts/util/src/util.app.src",
+        "{application, util, [{description, \"d\"}, {vsn, \"2.0.0\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n",
+    ),
+    ("_checkouts/util/rebar.config", "{erl_opts, [{d, 'ITS_OWN'}]}.\n"),
+    ("_checkouts/util/include/util.hrl", "-define(UTIL, util).\n"),
+    (
+        "_checkouts/util/src/util.erl",
+        "-module(util).\n-export([id/1]).\n-ifdef(OVERRIDDEN).\nid(X) -> {overridden, X}.\n-else.\nid(X) -> X.\n-endif.\n",
+    ),
+];
+
+#[test]
+fn an_umbrella_of_rebar3_is_compiled_as_rebar3_does_it_one_application_at_a_time() {
+    let space = TestSpace::cold();
+    let shop = without_elixir(&space, project(&space, "shop", "shop", UMBRELLA));
+    assert_same(&space, &shop, &["rules", "store", "web", "util"]);
+    shop.build().assert_nothing_to_do();
+
+    // An edit stays in its application where nobody else saw what it changed.
+    shop.edit("apps/web/src/web.erl", "?UTIL,", "?UTIL, 1,");
+    let compiled = |ran: std::collections::BTreeSet<String>| -> std::collections::BTreeSet<String> {
+        ran.into_iter().filter(|step| step.starts_with("compile ") || step == "describe").collect()
+    };
+    assert_eq!(compiled(shop.ran()), set(&["compile web"]));
+    shop.edit("apps/store/src/store.erl", "?HIGH.", "?HIGH + 1.");
+    assert_eq!(compiled(shop.ran()), set(&["compile store"]));
+    // A module that is new in one application is none of the others' business.
+    shop.write("apps/web/src/web_new.erl", "-module(web_new).\n-export([f/0]).\nf() -> 1.\n");
+    let ran = compiled(shop.ran());
+    assert!(ran.is_subset(&set(&["describe", "compile web"])), "{ran:?}");
+    // A parse transform ran: who uses it is compiled again, and a header counts where it is included.
+    shop.edit("apps/rules/src/rules.erl", "changed}", "changed_again}");
+    assert_eq!(compiled(shop.ran()), set(&["compile rules", "compile store"]));
+    shop.edit("apps/rules/include/inner.hrl", "inner)", "other)");
+    assert_eq!(compiled(shop.ran()), set(&["compile rules", "compile store"]));
+
+    // Another checkout of the same has nothing to do.
+    let other = Project { dir: space.path("elsewhere/another name"), ..shop.clone() };
+    copy(&shop.dir, &other.dir);
+    assert_eq!(other.build().executed(), 0);
+}
