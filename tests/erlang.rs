@@ -114,8 +114,9 @@ fn assert_same(space: &TestSpace, project: &Project, apps: &[&str]) -> Compiled 
     mine
 }
 
-/// Without Elixir in PATH.
+/// Without Elixir in PATH, its modules being as they were compiled.
 fn without_elixir(space: &TestSpace, project: Project) -> Project {
+    project.append("release.yaml", "strip: false");
     let path = space.bare_path(&["elixir", "elixirc", "iex", "mix"]);
     project.with("PATH", &path)
 }

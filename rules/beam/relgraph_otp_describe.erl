@@ -15,7 +15,8 @@ run(#{folders := Folders, out := Out, env := Environment}) ->
         tool => otp,
         profile => Environment,
         applications => [application(Folder, Spec, Environment) || {Folder, Spec} <- Found],
-        relx => null,
+        release => null,
+        stripping => relgraph_strip:recipe(["Attr"]),
         otp => list_to_binary(erlang:system_info(otp_release)),
         erts => list_to_binary(erlang:system_info(version))
     }.

@@ -5,29 +5,38 @@
 %% knows then is handed to the provider's caller.
 -module(relgraph_rebar3).
 
--export([run/1, say/2]).
+-export([run/1, run/2, say/2]).
 -export([init/1, do/1, format_error/1]).
 -export([init/2, lock/2, download/4, needs_update/2, make_vsn/2]).
 
 %% Runs rebar3 in the profile that the request names, up to the point where everything is known and nothing is compiled.
 -spec run(map()) -> tuple().
-run(#{env := Profile}) ->
-    _ = application:load(rebar),
-    {ok, Providers} = application:get_env(rebar, providers),
+run(Request) ->
+    {ok, Providers} = loaded(providers),
     ok = application:set_env(rebar, providers, Providers ++ [?MODULE]),
-    {ok, Resources} = application:get_env(rebar, resources),
+    run(Request, ["relgraph"]),
+    erase(relgraph_state).
+
+%% Runs a command of rebar3 in the profile that the request names.
+-spec run(map(), [string()]) -> ok.
+run(#{env := Profile}, Command) ->
+    {ok, Resources} = loaded(resources),
     ok = application:set_env(rebar, resources, [{Type, ?MODULE} || {Type, _} <- Resources]),
-    Command =
+    Whole =
         case Profile of
-            default -> ["relgraph"];
-            _ -> ["as", atom_to_list(Profile), "relgraph"]
+            default -> Command;
+            _ -> ["as", atom_to_list(Profile) | Command]
         end,
-    try rebar3:run(Command) of
-        {ok, _} -> erase(relgraph_state);
+    try rebar3:run(Whole) of
+        {ok, _} -> ok;
         Error -> say(Error, [])
     catch
         Class:Reason:Stack when Class =/= exit -> say(Reason, {Class, Stack})
     end.
+
+loaded(Key) ->
+    _ = application:load(rebar),
+    application:get_env(rebar, Key).
 
 %% Ends the request with what rebar3 says about an error.
 -spec say(term(), term()) -> no_return().
@@ -38,16 +47,21 @@ say({error, rebar_abort}, _) ->
 say({error, {Module, Reason}}, Where) when is_atom(Module) ->
     _ = code:ensure_loaded(Module),
     case erlang:function_exported(Module, format_error, 1) of
-        true -> throw({relgraph, ["===> ", unicode:characters_to_binary(Module:format_error(Reason))]});
+        true -> throw({relgraph, told(Module:format_error(Reason))});
         false -> unknown({Module, Reason}, Where)
     end;
 say({error, Text}, Where) when is_list(Text) ->
     case io_lib:deep_char_list(Text) of
-        true -> throw({relgraph, ["===> ", unicode:characters_to_binary(Text)]});
+        true -> throw({relgraph, told(Text)});
         false -> unknown(Text, Where)
     end;
 say(Reason, Where) ->
     unknown(Reason, Where).
+
+%% The user knows no path of the sandbox.
+told(Text) ->
+    {ok, Cwd} = file:get_cwd(),
+    ["===> ", string:replace(unicode:characters_to_binary(Text), unicode:characters_to_binary([Cwd, $/]), "", all)].
 
 unknown(Reason, {Class, Stack}) ->
     erlang:raise(Class, Reason, Stack);

@@ -20,7 +20,8 @@ run(#{out := Out, env := Profile} = Request) ->
         applications =>
             [application(App, Root, Profile, {dependency, []}) || App <- Dependencies] ++
                 [application(App, Root, Profile, {project, Names}) || App <- Projects],
-        relx => relx(State),
+        release => relgraph_relx:describe(State, Request),
+        stripping => relgraph_strip:recipe(["Attr"]),
         otp => list_to_binary(erlang:system_info(otp_release)),
         erts => list_to_binary(erlang:system_info(version))
     }.
@@ -63,12 +64,6 @@ application(App, Root, Profile, {Kind, Seen}) ->
 origin(project, _) -> project;
 origin(dependency, true) -> checkout;
 origin(dependency, false) -> fetched.
-
-relx(State) ->
-    case rebar_state:get(State, relx, []) of
-        [] -> null;
-        Relx -> unicode:characters_to_binary(io_lib:format("~0tp.~n", [Relx]))
-    end.
 
 relative(Path, Root) ->
     case rebar_dir:make_relative_path(Path, Root) of

@@ -188,6 +188,9 @@ pub struct BootFacts {
     pub overlays: Vec<String>,
     /// The folder of templates.
     pub templates: String,
+    /// What the user should know about it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One application of a release.

@@ -45,6 +45,9 @@ impl Watched {
                 watched.tree(&files, "");
             }
         }
+        if ready.lowered.erlang.iter().flat_map(|project| &project.release).any(|relx| relx.history) {
+            watched.history(&lowering.root.join(".git"));
+        }
         watched.globs(lowering)?;
         for name in lowering.common.iter().flat_map(|common| &common.pass_env) {
             watched.variable(name, env);
@@ -59,6 +62,13 @@ impl Watched {
             watched.paths.extend(common.toolchain.rebar3.clone());
         }
         Ok(watched)
+    }
+
+    /// What moves when there is a new commit or a new tag.
+    fn history(&mut self, git: &Path) {
+        self.paths.extend(["HEAD", "logs/HEAD", "packed-refs", "refs/tags"].map(|name| git.join(name)));
+        let head = std::fs::read_to_string(git.join("HEAD")).unwrap_or_default();
+        self.paths.extend(head.strip_prefix("ref: ").map(|branch| git.join(branch.trim())));
     }
 
     fn variable(&mut self, name: &str, env: &BTreeMap<String, String>) {

@@ -108,6 +108,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     };
     context.complain(&ready.lowered.warnings);
+    context.complain(&noticed(&session, &report));
     let summary = deliver(&session, &paths, state.as_ref(), &ready, &report)?;
     keep_state(context, &session, &paths, &ready, &report, &summary);
     session.store().index().flush();
@@ -134,6 +135,12 @@ fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
 
 fn wrong(error: impl std::fmt::Display) -> Stop {
     Stop::failed(Diagnostic::error(error.to_string()))
+}
+
+/// What was noticed while the release was made.
+fn noticed(session: &Session, report: &RunReport) -> Vec<Diagnostic> {
+    let facts = report.result(boot::STEP).and_then(|made| Boot::read(session.store(), made).ok());
+    facts.into_iter().flat_map(|facts| facts.warnings).map(Diagnostic::warning).collect()
 }
 
 /// What a step made could not be read.
@@ -194,7 +201,11 @@ fn deliver(
         applications: facts.iter().flat_map(|f| &f.applications).map(Into::into).collect(),
         erts: facts.as_ref().map(|f| f.erts_version.clone()),
         elixir: description.map(|d| d.toolchain.elixir.clone()),
-        otp: description.map(|d| d.toolchain.otp.clone()),
+        otp: description.map(|d| d.toolchain.otp.clone()).or(ready
+            .lowered
+            .erlang
+            .as_ref()
+            .map(|project| project.otp.clone())),
         sandbox: report
             .steps
             .values()

@@ -7,6 +7,7 @@ pub mod hex;
 pub mod mix;
 pub mod node;
 pub mod project;
+pub mod rebar3;
 pub mod small;
 pub mod sources;
 

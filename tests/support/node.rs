@@ -87,6 +87,11 @@ impl Node {
         self
     }
 
+    /// A name that no other node has.
+    pub fn name(&self) -> String {
+        self.marked.name.clone()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).env_clear().envs(&self.marked.env).current_dir("/").stdin(Stdio::null());
@@ -120,9 +125,15 @@ impl Node {
     /// Starts it in the foreground, and waits until an expression is true in it.
     #[track_caller]
     pub fn foreground(&self, ready: &str) -> Child {
+        self.foreground_when(&["rpc", &format!("IO.puts({ready})")])
+    }
+
+    /// Starts it in the foreground, and waits until a command answers that something is true.
+    #[track_caller]
+    pub fn foreground_when(&self, question: &[&str]) -> Child {
         let mut command = self.command(&["start"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
-        self.wait(ready);
+        wait_until(&question.join(" "), || self.ask(question).out.trim() == "true");
         child
     }
 

@@ -25,6 +25,8 @@ pub struct Describe {
     pub whole: Whole,
     /// The folders of its applications, where no tool finds them.
     pub folders: Vec<String>,
+    /// The release that is asked for.
+    pub release: String,
 }
 
 impl Describe {
@@ -50,6 +52,7 @@ impl Action for Describe {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut parts = self.common.parts(cx)?;
         parts.text("tool", self.common.tool.name());
+        parts.text("release", &self.release);
         parts.list("folders", self.whole.own());
         parts.list("applications", &self.folders);
         Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
@@ -61,6 +64,7 @@ impl Action for Describe {
         vm.write("out/.keep", b"")?;
         let pairs = vec![
             ("out", Value::text(vm.inside("out"))),
+            ("release", Value::atom(&self.release)),
             ("folders", Value::texts(self.folders.iter().map(String::as_str))),
         ];
         let said = vm.request(self.operation(), &self.whole.layout, pairs)?;

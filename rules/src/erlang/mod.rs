@@ -3,3 +3,4 @@
 pub mod compile;
 pub mod describe;
 pub mod project;
+pub mod release;

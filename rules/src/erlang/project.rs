@@ -1,10 +1,10 @@
 //! What a project in Erlang alone is, as its own tool said it (the answer of the `describe` step).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::project::Application;
+use crate::project::{Application, StripRecipe};
 
 /// The answer of the `describe` step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,12 +15,34 @@ pub struct ErlangProject {
     pub profile: String,
     /// Its applications and their dependencies, each after those it needs.
     pub applications: Vec<Application>,
-    /// The `relx` section with the profile applied, as the text of one Erlang term.
-    pub relx: Option<String>,
+    /// What relx is told about releases; none where it is told nothing.
+    #[serde(default)]
+    pub release: Option<Relx>,
+    /// How OTP itself strips modules.
+    pub stripping: StripRecipe,
     /// OTP's version, as exact as the installation says.
     pub otp: String,
     /// The runtime system's version.
     pub erts: String,
+}
+
+/// What the project says about its releases that must be known before anything is compiled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relx {
+    /// Names of the releases that it declares.
+    pub releases: Vec<String>,
+    /// Whether the version comes from the history of the project.
+    pub history: bool,
+    /// `true`, `false` or a path.
+    pub include_erts: serde_json::Value,
+    /// `true`, `false` or a path.
+    pub system_libs: serde_json::Value,
+    /// Whether sources are part of the release.
+    pub include_src: bool,
+    /// Modules that are left out, by their application.
+    pub excluded: BTreeMap<String, Vec<String>>,
+    /// Whether modules are stripped.
+    pub strip: bool,
 }
 
 /// `scm` of an application that belongs to the project itself.

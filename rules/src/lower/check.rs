@@ -69,10 +69,13 @@ impl Lowering {
     pub(super) fn known(&self, common: &Common, description: &Description) -> BTreeSet<String> {
         let own = description.applications.iter().map(|a| a.app.clone());
         let elixir = common.toolchain.elixir.iter().flat_map(|elixir| elixir.libraries.clone());
-        let otp = common.toolchain.erlang_files.inside("lib").filter_map(|(path, _)| {
+        own.chain(description.project.app.clone()).chain(elixir).chain(Self::libraries(common)).collect()
+    }
+    /// The applications of OTP.
+    pub(super) fn libraries(common: &Common) -> impl Iterator<Item = String> + '_ {
+        common.toolchain.erlang_files.inside("lib").filter_map(|(path, _)| {
             let name = path.strip_prefix("lib/")?;
             (!name.contains('/')).then(|| name.rsplit_once('-').map_or(name, |(app, _)| app).to_owned())
-        });
-        own.chain(description.project.app.clone()).chain(elixir).chain(otp).collect()
+        })
     }
 }

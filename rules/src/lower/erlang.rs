@@ -12,7 +12,7 @@ use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
 use crate::erlang::project::{ErlangProject, PROJECT};
 use crate::source::Snapshot;
-use crate::steps::assemble::{Layer, Parts};
+use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
 use crate::steps::describe::Whole;
 use crate::steps::driver::{self, Driver};
@@ -34,7 +34,8 @@ impl Lowering {
             Tool::Otp => tool::applications(&self.root),
             _ => Vec::new(),
         };
-        let action = Describe { common: common.clone(), whole, folders };
+        let release = self.file.release.clone();
+        let action = Describe { common: common.clone(), whole, folders, release };
         steps.add(DESCRIBE, [DRIVER], describe::RULE, action);
     }
 
@@ -47,15 +48,14 @@ impl Lowering {
         let mut steps = Steps::default();
         self.add_describe_erlang(&mut steps, common);
         self.add_erlang_compiles(&mut steps, common, &project)?;
-        let mut layers: Vec<Layer> = project
-            .applications
-            .iter()
-            .map(|a| Layer { step: step(&a.app), output: "app".into(), into: format!("lib/{}", a.app) })
-            .collect();
+        let mut warnings = Vec::new();
+        let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
+        // All compilations, describe and boot.
+        common.spares.expect(project.applications.len() + 2);
+        let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
         layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
         let packages = self.file.package.clone().unwrap_or_default();
-        let lowered =
-            self.finish(steps, Parts::None, layers, packages, self.file.version.clone(), None, Vec::new())?;
+        let lowered = self.finish(steps, Parts::Erlang(parts), layers, packages, None, None, warnings)?;
         Ok(Lowered { erlang: Some(project), ..lowered })
     }
 
@@ -97,7 +97,7 @@ impl Lowering {
         Ok(())
     }
 
-    fn erlang_source(
+    pub(super) fn erlang_source(
         &self,
         whole: &Whole,
         project: &ErlangProject,

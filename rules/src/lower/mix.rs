@@ -149,7 +149,8 @@ impl Lowering {
         steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
         steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for, elixir: true });
 
-        let mut layers = self.add_overlays(&mut steps, &declared)?;
+        let default = format!("{}/overlays", declared.templates);
+        let mut layers = self.add_overlays(&mut steps, &default, &declared.overlays)?;
         layers.extend(self.add_custom(&mut steps, Some(&applications))?);
         let mix = MixParts {
             applications: seen,
@@ -282,14 +283,14 @@ impl Lowering {
     pub(super) fn add_overlays(
         &self,
         steps: &mut Steps,
-        declared: &crate::project::Declared,
+        default: &str,
+        declared: &[String],
     ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
         let mut folders: Vec<(String, Option<String>)> = Vec::new();
-        let default = format!("{}/overlays", declared.templates);
-        if self.root.join(&default).is_dir() {
-            folders.push((default, None));
+        if self.root.join(default).is_dir() {
+            folders.push((default.to_owned(), None));
         }
-        folders.extend(declared.overlays.iter().map(|folder| (folder.clone(), None)));
+        folders.extend(declared.iter().map(|folder| (folder.clone(), None)));
         for (index, folder) in self.file.overlays.iter().flatten().enumerate() {
             folders.push((folder.to_string_lossy().into_owned(), Some(format!("overlays[{index}]"))));
         }

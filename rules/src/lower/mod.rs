@@ -26,6 +26,7 @@ mod check;
 mod custom;
 mod erlang;
 mod mix;
+mod release;
 
 pub use around::{Around, Fetched};
 

@@ -35,12 +35,19 @@ const ELIXIR: [Source; 7] = [
     ("relgraph_mix.ex", include_str!("../../beam/relgraph_mix.ex")),
 ];
 
+/// What makes releases without Elixir.
+const RELEASE: [Source; 2] = [
+    ("relgraph_otp_release.erl", include_str!("../../beam/relgraph_otp_release.erl")),
+    ("relgraph_strip.erl", include_str!("../../beam/relgraph_strip.erl")),
+];
+
 /// What talks to rebar3.
-const REBAR3: [Source; 4] = [
+const REBAR3: [Source; 5] = [
     ("relgraph_rebar3.erl", include_str!("../../beam/relgraph_rebar3.erl")),
     ("relgraph_rebar3_compile.erl", include_str!("../../beam/relgraph_rebar3_compile.erl")),
     ("relgraph_rebar3_describe.erl", include_str!("../../beam/relgraph_rebar3_describe.erl")),
     ("relgraph_recipe.erl", include_str!("../../beam/relgraph_recipe.erl")),
+    ("relgraph_relx.erl", include_str!("../../beam/relgraph_relx.erl")),
 ];
 
 /// What compiles applications that have no tool.
@@ -60,9 +67,9 @@ impl Driver {
     fn sources(&self) -> (Vec<Source>, &'static [Source]) {
         match self.common.tool {
             Tool::Mix => (ERLANG.to_vec(), &ELIXIR),
-            Tool::Rebar3 => (ERLANG.iter().chain(&REBAR3).copied().collect(), &[]),
-            Tool::Otp => (ERLANG.iter().chain(&OTP).copied().collect(), &[]),
-            Tool::ErlangMk => (ERLANG.to_vec(), &[]),
+            Tool::Rebar3 => (ERLANG.iter().chain(&RELEASE).chain(&REBAR3).copied().collect(), &[]),
+            Tool::Otp => (ERLANG.iter().chain(&RELEASE).chain(&OTP).copied().collect(), &[]),
+            Tool::ErlangMk => (ERLANG.iter().chain(&RELEASE).copied().collect(), &[]),
         }
     }
 

@@ -102,7 +102,7 @@ impl Strip {
 }
 
 /// Folders of sources, which relx copies where it is told to.
-const SOURCES: [&str; 3] = ["src", "lib", "c_src"];
+pub const SOURCES: [&str; 3] = ["src", "lib", "c_src"];
 
 /// Whether a path of an application is one of these modules.
 pub fn is_excluded(excluded: &[String], path: &str) -> bool {
