@@ -10,7 +10,7 @@
 % Loads what is there of the list and not loaded yet.
 -spec run() -> ok.
 run() ->
-    Found = [
+    Known = [
         {Module, File, Binary}
      || {App, Modules} <- modules(),
         Folder <- [code:lib_dir(App)],
@@ -21,11 +21,25 @@ run() ->
         {ok, Binary, _} <- [erl_prim_loader:get_file(File)]
     ],
     % What cannot be loaded so is loaded when it is called.
-    case code:prepare_loading(Found) of
+    case code:prepare_loading(own() ++ Known) of
         {ok, Prepared} -> code:finish_loading(Prepared);
         _ -> ok
     end,
     ok.
+
+% The driver itself: since Elixir 1.15 Mix takes everything off the code path that the project does not name.
+own() ->
+    Folder = filename:dirname(code:which(?MODULE)),
+    {ok, Names} = erl_prim_loader:list_dir(Folder),
+    [
+        {Module, File, Binary}
+     || Name <- lists:sort(Names),
+        filename:extension(Name) =:= ".beam",
+        Module <- [list_to_atom(filename:rootname(Name))],
+        not erlang:module_loaded(Module),
+        File <- [filename:join(Folder, Name)],
+        {ok, Binary, _} <- [erl_prim_loader:get_file(File)]
+    ].
 
 modules() ->
     [

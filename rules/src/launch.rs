@@ -41,8 +41,12 @@ pub fn vm(
     let mut argv = vec![format!("{bin}/erlexec")];
     argv.extend(flags_of_vm.split_whitespace().map(str::to_owned));
     if let Some(elixir) = &toolchain.elixir {
-        argv.extend(["-elixir_root".to_owned(), inside("elixir/lib"), "-pa".to_owned()]);
-        argv.extend(elixir.libraries.iter().map(|name| inside(&format!("elixir/lib/{name}/ebin"))));
+        // As Elixir's own script writes it. Mix, which takes off the code path what a project does not name, looks for the
+        // short form of these paths, and so leaves Elixir's applications alone.
+        let lib = inside("elixir/bin/../lib");
+        let folders: Vec<String> = elixir.libraries.iter().map(|name| format!("{lib}/{name}/ebin")).collect();
+        argv.extend(["-elixir_root".to_owned(), lib, "-pa".to_owned()]);
+        argv.extend(folders);
     }
     argv.extend(flags);
     argv.extend(start);

@@ -54,6 +54,10 @@ impl Watched {
         }
         if let Some(common) = &lowering.common {
             watched.variable("PATH", env);
+            watched.paths.extend(lowering.watched.iter().cloned());
+            for name in &lowering.variables {
+                watched.variable(name, env);
+            }
             for files in common.toolchain.files() {
                 watched.paths.insert(files.root().to_owned());
                 let folders = files.entries().filter(|(_, entry)| **entry == Entry::Directory);

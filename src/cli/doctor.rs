@@ -8,7 +8,7 @@ use relgraph_cache::Store;
 use relgraph_engine::{SandboxMode, SandboxPolicy, Sandboxer};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
-use relgraph_rules::toolchain::{Elixir, Erlang, which};
+use relgraph_rules::toolchain::Choice;
 
 use super::context::Context;
 use super::exit;
@@ -21,10 +21,10 @@ pub struct DoctorArgs {}
 
 /// Looks at everything that a build needs. No store is made where there is none yet, beyond its empty folders.
 pub fn run(context: &Context, _: &DoctorArgs) -> Result<ExitCode, Stop> {
-    let wanted = Wanted::here();
-    let path = context.env.get("PATH").map(String::as_str).unwrap_or_default();
+    let file = here();
+    let wanted = Wanted::of(file.as_ref());
     let mut checks = Vec::new();
-    toolchain(path, &wanted, &mut checks);
+    toolchain(context, file.as_ref(), &wanted, &mut checks);
     sandbox(&wanted, &mut checks);
     store(context, &mut checks);
     context.report(|| json(&checks), || text(&checks, context.colour_out));
@@ -38,10 +38,14 @@ struct Wanted {
     sandbox: bool,
 }
 
+/// release.yaml of the current folder, where there is one that can be read.
+fn here() -> Option<ReleaseFile> {
+    let path = Path::new("release.yaml");
+    std::fs::read(path).ok().and_then(|bytes| ReleaseFile::parse(path, &bytes).ok())
+}
+
 impl Wanted {
-    fn here() -> Wanted {
-        let path = Path::new("release.yaml");
-        let file = std::fs::read(path).ok().and_then(|bytes| ReleaseFile::parse(path, &bytes).ok());
+    fn of(file: Option<&ReleaseFile>) -> Wanted {
         let Some(file) = file else { return Wanted { toolchain: true, sandbox: false } };
         Wanted {
             toolchain: file.steps.is_empty() || file.project_dir().join("mix.exs").is_file(),
@@ -50,47 +54,56 @@ impl Wanted {
     }
 }
 
-fn toolchain(path: &str, wanted: &Wanted, checks: &mut Vec<Check>) {
+fn toolchain(context: &Context, file: Option<&ReleaseFile>, wanted: &Wanted, checks: &mut Vec<Check>) {
     let absent = if wanted.toolchain { State::Missing } else { State::Unused };
     let lost = |name: &str, state: State, complaint: &Diagnostic| Check {
         detail: Some(complaint.message.clone()),
         hints: complaint.hints.clone(),
         ..Check::new(name, state)
     };
-    match Erlang::find(path) {
+    let project = std::env::current_dir().unwrap_or_default();
+    let project = file.map_or(project.clone(), |file| project.join(file.project_dir()));
+    let mut choice = Choice::new(&context.env, &project, file);
+    match choice.erlang() {
         Ok(erlang) => checks.push(Check {
             version: Some(match erlang.otp() {
                 Some(otp) => format!("OTP {otp}, ERTS {}", erlang.erts),
                 None => format!("ERTS {}", erlang.erts),
             }),
-            path: which("erl", path),
+            path: Some(erlang.root.join("bin/erl")),
             ..Check::new("erl", State::Good)
         }),
         Err(complaint) => checks.push(lost("erl", absent, &complaint)),
     }
-    match Elixir::find(path) {
+    match choice.elixir() {
         Ok(elixir) => checks.extend(["elixir", "mix"].map(|name| Check {
             version: Some(elixir.version.clone()),
-            path: which(name, path),
+            path: Some(elixir.root.join("bin").join(name)),
             ..Check::new(name, State::Good)
         })),
         // Both come together, and one complaint is enough.
-        Err(complaint) => {
-            checks.push(Check { path: which("elixir", path), ..lost("elixir", absent, &complaint) })
-        }
+        Err(complaint) => checks.push(lost("elixir", absent, &complaint)),
     }
-    checks.push(match which("rebar3", path) {
-        Some(file) => {
+    checks.push(match choice.rebar3() {
+        Ok(Some(file)) => {
             Check { version: rebar3_version(&file), path: Some(file), ..Check::new("rebar3", State::Good) }
         }
-        None => Check {
+        Ok(None) => Check {
             detail: Some("not in PATH; only dependencies that rebar3 builds need it".into()),
             hints: vec![
                 "install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH".into(),
             ],
             ..Check::new("rebar3", State::Unused)
         },
+        Err(complaint) => lost("rebar3", absent, &complaint),
     });
+    for warning in &choice.warnings {
+        checks.push(Check {
+            detail: Some(warning.message.clone()),
+            hints: warning.hints.clone(),
+            ..Check::new(".tool-versions", State::Warning)
+        });
+    }
 }
 
 /// `rebar 3.19.0 on Erlang/OTP 25 Erts 13.1.5`.

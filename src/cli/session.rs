@@ -173,8 +173,8 @@ impl Session {
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);
-        let path = context.env.get("PATH").map(String::as_str).unwrap_or_default();
-        let mut lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), path).map_err(boxed)?;
+        let mut lowering =
+            Lowering::new(file, &root, &store, Arc::clone(&stat), &context.env).map_err(boxed)?;
         lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.env = context.env.clone();

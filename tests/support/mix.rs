@@ -55,9 +55,9 @@ impl Mix {
         let vm = "-noshell +S 1:1 +SDio 1 +SDcpu 1:1 -elixir_root";
         let mut argv = vec![inside(&format!("otp/{erts}/bin/erlexec"))];
         argv.extend(vm.split(' ').map(str::to_owned));
-        argv.extend([inside("elixir/lib"), "-pa".to_owned()]);
+        argv.extend([inside("elixir/bin/../lib"), "-pa".to_owned()]);
         let libraries = fs::read_dir(elixir.join("lib")).expect("Elixir's applications").flatten();
-        argv.extend(libraries.map(|e| inside(&format!("elixir/lib/{}/ebin", e.file_name().display()))));
+        argv.extend(libraries.map(|e| inside(&format!("elixir/bin/../lib/{}/ebin", e.file_name().display()))));
         let start = ["-s", "elixir", "start_cli", "-extra"].map(str::to_owned);
         argv.extend(start.into_iter().chain([inside("elixir/bin/mix")]));
         argv.extend(["release", "--overwrite", "--quiet"].map(str::to_owned));

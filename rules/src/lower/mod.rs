@@ -1,6 +1,6 @@
 //! From release.yaml and what Mix says about the project to a graph of steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::steps::assemble::{self, Assemble, Layer, Parts};
 use crate::steps::describe::Whole;
 use crate::steps::package::{self, Package};
 use crate::tool::Tool;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Choice, Toolchain};
 use crate::vm::Common;
 
 mod around;
@@ -47,6 +47,12 @@ pub struct Lowering {
     pub common: Option<Common>,
     /// How dependencies are fetched.
     pub remotes: Arc<Remotes>,
+    /// What the user should know about the toolchain.
+    pub warnings: Vec<Diagnostic>,
+    /// Paths that the choice of the toolchain depends on.
+    pub watched: Vec<PathBuf>,
+    /// Variables that it depends on, besides PATH.
+    pub variables: Vec<&'static str>,
 }
 
 /// A release as a graph of steps.
@@ -66,13 +72,13 @@ pub struct Lowered {
 }
 
 impl Lowering {
-    /// Looks at the project that a release.yaml is about. `path` is the variable PATH.
+    /// Looks at the project that a release.yaml is about.
     pub fn new(
         file: ReleaseFile,
         root: &Path,
         store: &Store,
         stat: Arc<StatCache>,
-        path: &str,
+        env: &BTreeMap<String, String>,
     ) -> Result<Self, Box<Diagnostic>> {
         if !root.is_dir() {
             let message = format!("there is no folder {}", root.display());
@@ -83,10 +89,11 @@ impl Lowering {
             Some(tool) => Some(tool),
             None => Tool::of(root),
         };
+        let mut choice = Choice::new(env, root, Some(&file));
         let common = if let Some(tool) = tool {
             Some(Common {
                 tool,
-                toolchain: Arc::new(Toolchain::find(path, tool == Tool::Mix, store)?),
+                toolchain: Arc::new(Toolchain::find(&mut choice, tool == Tool::Mix, store)?),
                 environment: file.environment_name().to_owned(),
                 target: file.target_name().to_owned(),
                 env: file.env.clone(),
@@ -106,8 +113,10 @@ impl Lowering {
         } else {
             None
         };
+        let Choice { warnings, watched, variables, .. } = choice;
         let sources = Arc::new(Sources::new(root, stat));
-        Ok(Lowering { file, root: root.to_owned(), sources, common, remotes: Arc::default() })
+        let remotes = Arc::default();
+        Ok(Lowering { file, root: root.to_owned(), sources, common, remotes, warnings, watched, variables })
     }
 
     /// Folders beside the project that its mix.exs seems to name: a guess that saves asking Mix twice.
@@ -164,6 +173,7 @@ impl Lowering {
             steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
         }
         let graph = self.graph(steps)?;
+        let warnings = self.warnings.iter().cloned().chain(warnings).collect();
         Ok(Lowered { graph, packages, version, description, erlang: None, warnings })
     }
 

@@ -32,6 +32,9 @@ pub struct ReleaseFile {
     pub applications: Vec<(String, StartMode)>,
     /// The runtime as written; see [`ReleaseFile::runtime_wanted`].
     pub runtime: Option<Runtime>,
+    /// Versions or folders of what builds the project, by `erlang`, `elixir` and `rebar3`.
+    #[serde(default)]
+    pub toolchain: BTreeMap<String, String>,
     /// Stripping as written; see [`ReleaseFile::strip_wanted`].
     pub strip: Option<Strip>,
     /// The cookie of the distribution.

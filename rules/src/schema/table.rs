@@ -96,6 +96,19 @@ pub(super) const KEYS: &[Key] = &[
         also: &["include_erts", "erts"],
     },
     Key {
+        name: "toolchain",
+        shape: Shape::Record {
+            keys: TOOLCHAIN_KEYS,
+            what: "a map with the keys `erlang`, `elixir` and `rebar3`",
+        },
+        required: false,
+        default: "what `.tool-versions` names, as asdf and mise install it; else what PATH leads to",
+        meaning: "Which Erlang, Elixir and rebar3 build the project, each by its version or by the folder that it is \
+                  installed in.",
+        example: "toolchain:\n  erlang: 26.2.1\n  elixir: /opt/elixir-1.16",
+        also: &["tools", "tool_versions"],
+    },
+    Key {
         name: "strip",
         shape: Shape::Either(&[
             Shape::Bool,
@@ -314,6 +327,37 @@ pub(super) const STEP_KEYS: &[Key] = &[
         meaning: "Seconds after which the step is stopped, and has failed.",
         example: "timeout: 600",
         also: &[],
+    },
+];
+
+const TOOLCHAIN_KEYS: &[Key] = &[
+    Key {
+        name: "erlang",
+        shape: Shape::Written,
+        required: false,
+        default: "as for `toolchain`",
+        meaning: "A version of OTP, or its first parts (`26`), that PATH leads to or that asdf or mise have installed; or \
+                  a folder (`code:root_dir()`), which has a `/` in it and is seen from the project's folder.",
+        example: "erlang: 26.2.1",
+        also: &["otp"],
+    },
+    Key {
+        name: "elixir",
+        shape: Shape::Written,
+        required: false,
+        default: "as for `toolchain`",
+        meaning: "A version of Elixir, or the folder that holds its `bin` and `lib`.",
+        example: "elixir: 1.16.0",
+        also: &[],
+    },
+    Key {
+        name: "rebar3",
+        shape: Shape::Written,
+        required: false,
+        default: "as for `toolchain`",
+        meaning: "A version of rebar3 that asdf or mise have installed, or the program itself.",
+        example: "rebar3: ./rebar3",
+        also: &["rebar"],
     },
 ];
 

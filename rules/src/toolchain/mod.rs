@@ -8,8 +8,12 @@ use std::sync::Arc;
 use relgraph_cache::{Digest, Hasher, StatCache, Store};
 use relgraph_engine::StepError;
 
+pub use self::choice::{Choice, Program};
 use crate::diagnostic::Diagnostic;
 use crate::source::Snapshot;
+
+mod choice;
+mod versions;
 
 /// An Erlang installation.
 #[derive(Debug, Clone)]
@@ -51,12 +55,11 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Finds what `path` (the variable PATH) leads to, Elixir where it is `wanted`. The digests of files that did not move
-    /// are remembered in the store.
-    pub fn find(path: &str, wanted: bool, store: &Store) -> Result<Toolchain, Box<Diagnostic>> {
-        let erlang = Erlang::find(path)?;
-        let elixir = if wanted { Some(Elixir::find(path)?) } else { None };
-        let rebar3 = which("rebar3", path);
+    /// Finds what is meant, Elixir where it is `wanted`. The digests of files that did not move are remembered in the store.
+    pub fn find(choice: &mut Choice<'_>, wanted: bool, store: &Store) -> Result<Toolchain, Box<Diagnostic>> {
+        let erlang = choice.erlang()?;
+        let elixir = if wanted { Some(choice.elixir()?) } else { None };
+        let rebar3 = choice.rebar3()?;
         let cache = StatCache::load(&store.root().join("toolchain.stat"));
         let failed = |e: StepError| Box::new(Diagnostic::error(e.message));
         let erlang_files = Snapshot::take(&erlang.root, &|_| false, &cache).map_err(failed)?;
@@ -92,8 +95,8 @@ impl Toolchain {
 }
 
 impl Erlang {
-    /// The installation whose `erl` comes first in `path`.
-    pub fn find(path: &str) -> Result<Erlang, Box<Diagnostic>> {
+    /// The installation whose `erl` comes first in `path`, asked in the folder `here` where it is a version manager's.
+    pub fn find(path: &str, here: &Path) -> Result<Erlang, Box<Diagnostic>> {
         let Some(erl) = which("erl", path) else {
             let hint = "install Erlang/OTP (on Debian and Ubuntu: apt-get install erlang), or put its bin folder in PATH";
             return Err(Box::new(Diagnostic::error("`erl` is not in PATH").hint(hint)));
@@ -103,7 +106,7 @@ impl Erlang {
             return Ok(found);
         }
         // A version manager's shim: only the program itself knows where it is.
-        let root = ask(&erl, &["-noshell", "-eval", "io:put_chars(code:root_dir()), halt()."])?;
+        let root = ask(&erl, here, &["-noshell", "-eval", "io:put_chars(code:root_dir()), halt()."])?;
         Erlang::at(Path::new(root.trim()))
     }
 
@@ -131,8 +134,8 @@ impl Erlang {
 }
 
 impl Elixir {
-    /// The installation whose `elixir` comes first in `path`.
-    pub fn find(path: &str) -> Result<Elixir, Box<Diagnostic>> {
+    /// The installation whose `elixir` comes first in `path`, asked in the folder `here` where it is a version manager's.
+    pub fn find(path: &str, here: &Path) -> Result<Elixir, Box<Diagnostic>> {
         let (Some(elixir), Some(_)) = (which("elixir", path), which("mix", path)) else {
             let missing = if which("elixir", path).is_some() { "mix" } else { "elixir" };
             let hint = "install Elixir (on Debian and Ubuntu: apt-get install elixir), or put its bin folder in PATH";
@@ -142,13 +145,14 @@ impl Elixir {
         if let Some(found) = real.parent().and_then(Path::parent).and_then(Elixir::at) {
             return Ok(found);
         }
-        let lib = ask(&elixir, &["-e", "IO.write(:code.lib_dir(:elixir))"])?;
+        let lib = ask(&elixir, here, &["-e", "IO.write(:code.lib_dir(:elixir))"])?;
         Path::new(lib.trim()).parent().and_then(Path::parent).and_then(Elixir::at).ok_or_else(|| {
             Box::new(Diagnostic::error(format!("cannot tell where {} is installed", elixir.display())))
         })
     }
 
-    fn at(root: &Path) -> Option<Elixir> {
+    /// The installation in a folder: the one that holds `bin` and `lib`.
+    pub fn at(root: &Path) -> Option<Elixir> {
         let spec = fs::read_to_string(root.join("lib/elixir/ebin/elixir.app")).ok()?;
         let version = spec.split("{vsn,").nth(1)?.split('"').nth(1)?.to_owned();
         let libraries = list(&root.join("lib"))
@@ -177,9 +181,10 @@ pub fn which(name: &str, path: &str) -> Option<PathBuf> {
     })
 }
 
-fn ask(program: &Path, args: &[&str]) -> Result<String, Box<Diagnostic>> {
+fn ask(program: &Path, here: &Path, args: &[&str]) -> Result<String, Box<Diagnostic>> {
     let output = Command::new(program)
         .args(args)
+        .current_dir(here)
         .output()
         .map_err(|e| Box::new(Diagnostic::error(format!("cannot run {}: {e}", program.display()))))?;
     if output.status.success() {
