@@ -343,7 +343,7 @@ defmodule Relgraph.Boot do
           version: to_string(properties[:vsn]),
           mode: mode,
           otp: properties[:otp_app?],
-          path: to_string(properties[:path])
+          path: properties[:path] |> to_string() |> Path.expand()
         }
       end
 

@@ -57,7 +57,9 @@ impl Mix {
         argv.extend(vm.split(' ').map(str::to_owned));
         argv.extend([inside("elixir/bin/../lib"), "-pa".to_owned()]);
         let libraries = fs::read_dir(elixir.join("lib")).expect("Elixir's applications").flatten();
-        argv.extend(libraries.map(|e| inside(&format!("elixir/bin/../lib/{}/ebin", e.file_name().display()))));
+        argv.extend(
+            libraries.map(|e| inside(&format!("elixir/bin/../lib/{}/ebin", e.file_name().display()))),
+        );
         let start = ["-s", "elixir", "start_cli", "-extra"].map(str::to_owned);
         argv.extend(start.into_iter().chain([inside("elixir/bin/mix")]));
         argv.extend(["release", "--overwrite", "--quiet"].map(str::to_owned));
