@@ -62,6 +62,9 @@ pub struct Choice<'a> {
     pub variables: Vec<&'static str>,
 }
 
+/// An installation, and its version where that is known without starting it.
+type Found<T> = (Option<String>, T);
+
 /// A wish, and who has it.
 struct Wish {
     wanted: Vec<Wanted>,
@@ -115,8 +118,8 @@ impl<'a> Choice<'a> {
     fn choose<T>(
         &mut self,
         program: Program,
-        at: &dyn Fn(&Path) -> Option<(Option<String>, T)>,
-        in_path: &dyn Fn() -> Result<(Option<String>, T), Box<Diagnostic>>,
+        at: &dyn Fn(&Path) -> Option<Found<T>>,
+        in_path: &dyn Fn() -> Result<Found<T>, Box<Diagnostic>>,
     ) -> Result<T, Box<Diagnostic>> {
         let Some(wish) = self.wish(program) else { return in_path().map(|(_, found)| found) };
         for wanted in &wish.wanted {
@@ -196,7 +199,7 @@ impl<'a> Choice<'a> {
         &mut self,
         program: Program,
         wish: &Wish,
-        in_path: &dyn Fn() -> Result<(Option<String>, T), Box<Diagnostic>>,
+        in_path: &dyn Fn() -> Result<Found<T>, Box<Diagnostic>>,
     ) -> Result<T, Box<Diagnostic>> {
         let what: Vec<String> = wish
             .wanted
