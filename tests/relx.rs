@@ -30,7 +30,7 @@ fn write_shop(project: &Project, apps: &str) {
     write("shop/include/shop.hrl", "-define(SHOP, 1).\n");
     write(
         "store/src/store.app.src",
-        "{application, store, [{description, \"d\"}, {vsn, \"0.3\"}, {applications, [kernel, stdlib]}]}.\n",
+        "{application, store, [{description, \"d\"}, {vsn, \"0.3\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n",
     );
     write("store/src/store.erl", "-module(store).\n-export([goods/0]).\ngoods() -> [apple, bread].\n");
 }
@@ -41,6 +41,14 @@ fn project(space: &TestSpace, at: &str, relx: &str) -> Project {
     project.write("rebar.config", &format!("{{erl_opts, [debug_info]}}.\n{{relx, [{relx}]}}.\n"));
     write_shop(&project, "apps/");
     project
+}
+
+/// Whether a folder has one whose name begins so, with that file in it.
+fn has(folder: &Path, begins: &str, file: &str) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(begins))
+        .any(|entry| entry.path().join(file).exists())
 }
 
 fn moved(space: &TestSpace, release: &Path) -> PathBuf {
@@ -145,7 +153,7 @@ fn a_minimal_release_with_sources_and_a_version_from_git() {
     assert!(version.starts_with("0.9.0+build.1.ref"), "{version}");
     assert!(built.release().join("lib/shop-1.0.0/src/shop_app.erl").is_file());
     assert!(
-        !built.release().join("lib/kernel-8.5.3").exists()
+        !has(&built.release().join("lib"), "kernel-", "")
             && !built.release().join("releases/RELEASES").exists()
     );
 
@@ -164,10 +172,10 @@ fn what_release_yaml_says_wins_over_relx() {
     project.write("rel/overlays/etc/motd", "welcome\n");
     let built = project.build();
     let release = built.release();
-    assert_eq!(fs::read_to_string(release.join("releases/start_erl.data")).expect("a file"), "13.1.5 7.0");
+    assert!(fs::read_to_string(release.join("releases/start_erl.data")).expect("a file").ends_with(" 7.0"));
     let rel = fs::read_to_string(release.join("releases/7.0/shop.rel")).expect("a file");
     assert!(rel.contains("{os_mon,") && rel.contains(",load}"), "{rel}");
-    assert!(release.join("etc/motd").is_file() && !release.join("erts-13.1.5").exists());
+    assert!(release.join("etc/motd").is_file() && !has(&release, "erts-", ""));
     let beam = fs::read(release.join("lib/store-0.3/ebin/store.beam")).expect("a file");
     assert!(
         beam.starts_with(b"FOR1") && beam.windows(4).any(|four| four == b"Dbgi"),
@@ -233,6 +241,35 @@ fn without_relx_the_release_has_relgraphs_own_start_script() {
     assert_eq!(child.wait().expect("its status").code(), Some(0));
 }
 
+#[test]
+fn without_any_tool_and_with_the_runtime_of_a_folder() {
+    let space = TestSpace::new();
+    let path = space.bare_path(&["elixir", "elixirc", "iex", "mix", "rebar3"]);
+    let otp = support::mix::installed("erl").canonicalize().expect("OTP");
+    let plain = Project::new(space.path("plain"), space.store()).with("PATH", &path);
+    plain.write("release.yaml", &format!("release: shop\nruntime: {}\nupgrades: hot\n", otp.display()));
+    write_shop(&plain, "apps/");
+    plain.write("config/sys.config", "[{shop, [{port, 7}]}].\n");
+    let built = plain.build();
+    assert_eq!(built.json["release"]["version"], "1.0.0", "that of the application of its name");
+    let release = moved(&space, &built.release());
+    let node = Node::new(&space, &release, "shop");
+    assert_eq!(node.says(&["eval", "application:load(shop), application:get_env(shop, port)"]), "{ok,7}");
+    assert!(has(&release, "erts-", "bin/erlexec") && has(&release.join("lib"), "kernel-", "ebin/kernel.app"));
+    plain.write("config/sys.config", "{shop, [{port, 7}]}.\n");
+    refused(&plain, 1, &["config/sys.config: a configuration is one list"]);
+
+    let terms = format!(
+        "{{release, {{shop, \"1\"}}, [shop]}}, {{include_erts, \"{0}\"}}, {{system_libs, \"{0}/lib\"}}",
+        otp.display()
+    );
+    let relx = project(&space, "relx", &terms);
+    let release = relx.build().release();
+    assert!(has(&release, "erts-", "bin/erlexec") && has(&release.join("lib"), "stdlib-", "ebin/lists.beam"));
+    assert_eq!(relx.ask(&["run", "--", "help"]).status, Some(1), "that is what relx leaves with");
+    assert!(relx.ask(&["build", "--force", "boot"]).out.contains("bin/shop foreground"));
+}
+
 #[track_caller]
 fn refused(project: &Project, status: i32, parts: &[&str]) {
     let told = project.refused(status);
@@ -290,6 +327,5 @@ fn distillery_is_read_by_init() {
     assert!(!project.read("release.yaml").contains("very secret"));
     let release = project.build().release();
     assert!(release.ends_with("seq") && release.join("doc/README.md").is_file());
-    let rel = fs::read_dir(release.join("lib")).expect("a folder").flatten();
-    assert!(rel.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("runtime_tools-")));
+    assert!(has(&release.join("lib"), "runtime_tools-", "ebin"));
 }

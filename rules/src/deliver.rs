@@ -118,6 +118,15 @@ pub fn cookie(dest: &Path, cookie: &str) -> Result<(), DeliverError> {
     write_secret(&dest.join(COOKIE), cookie)
 }
 
+/// What the script of a release in its place is told to start it in the foreground: relx's own calls that by another name.
+pub fn start_command(dest: &Path) -> &'static str {
+    let data = fs::read_to_string(dest.join("releases/start_erl.data")).unwrap_or_default();
+    let version = data.split_whitespace().nth(1).unwrap_or_default();
+    let manifest = fs::read(dest.join(format!("releases/{version}/relgraph.json"))).unwrap_or_default();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
+    if manifest["layout"] == "relx" { "foreground" } else { "start" }
+}
+
 fn write_secret(path: &Path, secret: &str) -> Result<(), DeliverError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed("create", parent))?;

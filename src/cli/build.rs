@@ -281,8 +281,13 @@ fn keep_state(
     all.extend(summary.packages.iter().map(|p| p.path.clone()));
     let dest = &summary.release.path;
     if let Ok(nodes) = session.store().walk(&summary.release.digest) {
-        // A node that runs from here makes files at the root and beside the cookie.
-        all.extend(nodes.into_iter().filter(|(path, _)| path != "releases").map(|(path, _)| dest.join(path)));
+        // A node that runs from here makes files at the root and beside the cookie; the script of relx makes some beside the
+        // configuration that they come from.
+        let version = format!("releases/{}", summary.release.version);
+        let made = [format!("{version}/sys.config.src"), format!("{version}/vm.args.src")];
+        let replaced = nodes.iter().any(|(path, _)| made.contains(path));
+        let left = |path: &str| path == "releases" || replaced && path == version;
+        all.extend(nodes.iter().filter(|(path, _)| !left(path)).map(|(path, _)| dest.join(path)));
     }
     let relative = |path: &PathBuf| {
         let short = path.strip_prefix(&root).unwrap_or(path);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::Args;
+use relgraph_rules::deliver::start_command;
 use relgraph_rules::diagnostic::Diagnostic;
 
 use super::session::{ReleaseArgs, environment, read_release};
@@ -21,8 +22,8 @@ pub struct RunArgs {
     /// The release of this environment instead of the one in release.yaml
     #[arg(long, short, value_name = "NAME", value_parser = environment)]
     environment: Option<String>,
-    /// What its script is told
-    #[arg(last = true, value_name = "ARGS", default_value = "start")]
+    /// What its script is told [default: what starts it in the foreground]
+    #[arg(last = true, value_name = "ARGS")]
     args: Vec<OsString>,
 }
 
@@ -43,6 +44,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Stop> {
         };
         return Err(Stop::failed(complaint));
     }
-    let error = Command::new(&script).args(&args.args).exec();
+    let mut command = Command::new(&script);
+    if args.args.is_empty() {
+        command.arg(start_command(&release));
+    }
+    let error = command.args(&args.args).exec();
     Err(Stop::failed(Diagnostic::error(format!("cannot run {}: {error}", short(&script)))))
 }

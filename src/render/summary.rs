@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use relgraph_cache::Digest;
 use relgraph_engine::{Outcome, RunReport};
+use relgraph_rules::deliver::start_command;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -194,7 +195,8 @@ impl Summary {
         }
         let start = release.path.join("bin").join(&release.name);
         if start.exists() {
-            super::say(&format!("  start it: {} start", super::short(&start)));
+            let command = start_command(&release.path);
+            super::say(&format!("  start it: {} {command}", super::short(&start)));
         } else {
             super::say(&format!("  {}", super::short(&release.path)));
         }
