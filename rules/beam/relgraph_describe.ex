@@ -78,9 +78,10 @@ defmodule Relgraph.Describe do
 
   # A lock that does not fit is what Hex refuses to fetch from, and what Mix says of a compiled dependency: nothing is compiled
   # yet, so the version is the one that is locked.
-  defp checked(%Mix.Dep{scm: Relgraph.SCM, status: {:ok, _}} = dep, deps) do
-    with version when is_binary(version) <- Relgraph.SCM.locked_version(dep.opts[:lock]),
-         other when other != nil <- Enum.find(asking(dep, deps), &refuses?(&1, version)) do
+  defp checked(%Mix.Dep{scm: Relgraph.SCM} = dep, deps) do
+    with true <- match?({:unavailable, _}, dep.status) or problem(dep) == nil,
+         version when is_binary(version) <- Relgraph.SCM.locked_version(dep.opts[:lock]),
+         %Mix.Dep{} = other <- Enum.find(asking(dep, deps), &refuses?(&1, version)) do
       %{dep | requirement: other.requirement, status: {:nomatchvsn, version}}
     else
       _ -> dep
