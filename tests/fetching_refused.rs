@@ -68,7 +68,7 @@ fn servers_that_have_it_not_or_not_right() {
     let space = TestSpace::new();
     let server = Server::new();
     let package = salt("1.0.1");
-    let project = kitchen(&space, &lock(&[package.clone()]))
+    let project = kitchen(&space, &lock(std::slice::from_ref(&package)))
         .with("HEX_MIRROR_URL", &server.url)
         .with("HEX_HTTP_TIMEOUT", "1");
     let address = format!("{}/tarballs/salt-1.0.1.tar", server.url);
@@ -97,7 +97,7 @@ fn servers_that_have_it_not_or_not_right() {
 fn servers_that_are_not_there_and_proxies_that_are() {
     let space = TestSpace::new();
     let package = salt("1.1.0");
-    let project = kitchen(&space, &lock(&[package.clone()]));
+    let project = kitchen(&space, &lock(std::slice::from_ref(&package)));
     let nowhere = project.clone().with("HEX_MIRROR", "http://me:s3cret@127.0.0.1:1/");
     assert_refused(
         &planned(&nowhere),
@@ -116,8 +116,8 @@ fn servers_that_are_not_there_and_proxies_that_are() {
 fn offline_means_that_nothing_is_asked() {
     let space = TestSpace::new();
     let package = salt("1.2.0");
-    let server = Server::with(&[package.clone()]);
-    let project = kitchen(&space, &lock(&[package.clone()])).with("HEX_MIRROR", &server.url);
+    let server = Server::with(std::slice::from_ref(&package));
+    let project = kitchen(&space, &lock(std::slice::from_ref(&package))).with("HEX_MIRROR", &server.url);
     let said = project.ask(&["build", "--offline"]);
     let missing = "`salt` (salt 1.2.0) is neither in deps/ nor in the store, and --offline was given";
     assert_refused(&said, 1, &[missing, "run `mix deps.get`"]);
@@ -144,8 +144,11 @@ fn private_packages_want_a_key_that_nobody_sees() {
     let server = Server::new();
     server.reply(&package.path(), Reply::Keyed("s3cret", package.tarball()));
     assert_eq!(package.path(), "/repos/acme/tarballs/salt-1.3.0.tar");
-    let project =
-        kitchen_with(&space, "{:salt, \"~> 1.0\", organization: \"acme\"}", &lock(&[package.clone()]));
+    let project = kitchen_with(
+        &space,
+        "{:salt, \"~> 1.0\", organization: \"acme\"}",
+        &lock(std::slice::from_ref(&package)),
+    );
     let mirror = project.clone().with("HEX_MIRROR", &server.url);
     let wants = ["salt 1.3.0 cannot be fetched", "wants a key", "mix hex.organization auth acme"];
     assert_refused(&planned(&mirror), 1, &wants);
@@ -172,7 +175,7 @@ fn repositories_of_the_users_own() {
     let space = TestSpace::new();
     let mut package = salt("1.4.0");
     package.repo = "pantry";
-    let server = Server::with(&[package.clone()]);
+    let server = Server::with(std::slice::from_ref(&package));
     let project = kitchen_with(&space, "{:salt, \"~> 1.0\", repo: \"pantry\"}", &lock(&[package]));
     let unknown = ["salt 1.4.0 is locked to come from `pantry`", "not known", "mix hex.repo add"];
     assert_refused(&planned(&project), 1, &unknown);
@@ -193,7 +196,7 @@ fn repositories_of_the_users_own() {
 fn locks_that_say_too_little_or_something_else() {
     let space = TestSpace::new();
     let package = salt("1.5.0");
-    let server = Server::with(&[package.clone()]);
+    let server = Server::with(std::slice::from_ref(&package));
     let project = kitchen(&space, "%{}\n").with("HEX_MIRROR", &server.url);
     let unlocked =
         ["dependency `salt`", "mix.lock does not name it", "run `mix deps.get` to lock and fetch it"];
@@ -225,7 +228,7 @@ fn what_lies_in_deps_is_built_only_when_it_is_what_is_locked() {
     let space = TestSpace::new();
     let (old, new) = (salt("1.6.0"), salt("1.6.1"));
     let server = Server::with(&[old.clone(), new.clone()]);
-    let project = kitchen(&space, &lock(&[old.clone()])).with("HEX_MIRROR", &server.url);
+    let project = kitchen(&space, &lock(std::slice::from_ref(&old))).with("HEX_MIRROR", &server.url);
     let fetched = |name: &str, package: &Package| -> PathBuf {
         let folder = project.dir.join(name);
         package.unpack(&folder);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relgraph_cache::StatCache;
+use relgraph_cache::{Digest, StatCache};
 use relgraph_engine::{StepContext, StepError};
 
-use crate::namespace::Place;
+use crate::namespace::{Namespace, Place};
 use crate::source::Snapshot;
 use crate::steps::fetch;
 use crate::vm::Vm;
@@ -98,6 +98,8 @@ pub enum Source {
         at: String,
         /// What is in it.
         files: Arc<Snapshot>,
+        /// The step that makes the `.git` from which its version is computed.
+        history: Option<String>,
     },
     /// What a step fetched.
     Fetched {
@@ -119,25 +121,47 @@ impl Source {
     /// The step that makes them.
     pub fn step(&self) -> Option<&str> {
         match self {
-            Source::Folder { .. } => None,
+            Source::Folder { history, .. } => history.as_deref(),
             Source::Fetched { step, .. } => Some(step),
         }
     }
 
-    /// They as something that can be read.
-    pub fn place(&self, cx: &StepContext<'_>) -> Result<Place, StepError> {
-        Ok(match self {
-            Source::Folder { files, .. } => Place::Source(Arc::clone(files)),
-            Source::Fetched { step, .. } => Place::Tree(cx.need(step)?.output(fetch::SOURCE)?),
-        })
+    /// They as something that can be read, at `at`.
+    pub fn put(&self, namespace: &mut Namespace, at: &str, cx: &StepContext<'_>) -> Result<(), StepError> {
+        if let Some(history) = self.history(cx)? {
+            namespace.put(format!("{at}/.git"), Place::Tree(history));
+        }
+        namespace.put(
+            at,
+            match self {
+                Source::Folder { files, .. } => Place::Source(Arc::clone(files)),
+                Source::Fetched { step, .. } => Place::Tree(cx.need(step)?.output(fetch::SOURCE)?),
+            },
+        );
+        Ok(())
+    }
+
+    /// What a version is computed from that is not among the files.
+    pub fn history(&self, cx: &StepContext<'_>) -> Result<Option<Digest>, StepError> {
+        match self {
+            Source::Folder { history: Some(step), .. } => cx.need(step)?.output(fetch::SOURCE).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Copies them to `at` in the folder that a VM works in. `false`: a file moved meanwhile.
     pub fn stage(&self, cx: &StepContext<'_>, vm: &Vm<'_>, at: &str) -> Result<bool, StepError> {
-        match self.place(cx)? {
-            Place::Source(files) => files.stage(&vm.real(at)),
-            Place::Tree(tree) => vm.copy_tree(&tree, at).map(|()| true),
+        let same = match self {
+            Source::Folder { files, .. } => files.stage(&vm.real(at))?,
+            Source::Fetched { step, .. } => {
+                vm.copy_tree(&cx.need(step)?.output(fetch::SOURCE)?, at)?;
+                true
+            }
+        };
+        if let Some(history) = self.history(cx)? {
+            vm.copy_tree(&history, &format!("{at}/.git"))?;
         }
+        Ok(same)
     }
 }
 

@@ -16,6 +16,7 @@ use relgraph_engine::{StepContext, StepError, StepErrorKind};
 
 use super::{Remotes, http, missing, with_files};
 use crate::lock::GitCommit;
+use crate::source::LEFT_OUT;
 
 /// How long one call of git may take.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -54,17 +55,8 @@ pub(super) fn get(
 ) -> Result<Digest, StepError> {
     let scratch = cx.store.scratch()?;
     let repository = scratch.path().join("repository");
-    fs::create_dir_all(&repository).map_err(|e| StepError::io("create", &repository, &e))?;
     let git = Git { remotes, cx, at: &repository, app, locked };
-    git.run(&["init", "--quiet"])?;
-    git.run(&["remote", "add", "origin", &locked.url])?;
-    let near = checkout.filter(|checkout| checkout.join(".git").exists());
-    if !near.is_some_and(|near| git.take_from(near)) {
-        if let Some(why) = remotes.offline()? {
-            return Err(missing(app, &format!("commit {}", short(&locked.commit)), why));
-        }
-        git.fetch()?;
-    }
+    git.obtain(checkout)?;
     git.check_out()?;
     let inside = |path: &str| path != ".git" && !path.ends_with("/.git");
     let tree = cx.store.ingest(&repository, &inside)?;
@@ -72,6 +64,20 @@ pub(super) fn get(
     let mut builder = TreeBuilder::from_tree(cx.store, &tree)?;
     builder.graft(".git", history)?;
     with_files(cx.store, &builder.finish(cx.store)?, &[(".fetch", b"")])
+}
+
+/// Puts what versions are computed from into the store, without any file: the contents of a `.git`.
+pub(super) fn history(
+    remotes: &Remotes,
+    cx: &StepContext<'_>,
+    app: &str,
+    locked: &GitCommit,
+    checkout: Option<&Path>,
+) -> Result<Digest, StepError> {
+    let scratch = cx.store.scratch()?;
+    let git = Git { remotes, cx, at: &scratch.path().join("repository"), app, locked };
+    git.obtain(checkout)?;
+    git.history(&scratch.path().join("history"))
 }
 
 fn short(commit: &str) -> &str {
@@ -109,9 +115,13 @@ pub fn look(remotes: &Remotes, dir: &Path, locked: &GitCommit) -> Checkout {
     if head != locked.commit {
         return Checkout::Other(format!("the commit {}", short(&head)));
     }
-    // Mix leaves a mark of its own.
+    // What Mix and rebar3 leave there is nobody's edit.
+    let left = |line: &str| {
+        let path = line.strip_prefix("?? ").unwrap_or_default();
+        path == ".fetch" || LEFT_OUT.contains(&path.trim_end_matches('/'))
+    };
     let touched = asked(&["status", "--porcelain"]);
-    match touched.map(|text| text.lines().all(|line| line == "?? .fetch")) {
+    match touched.map(|text| text.lines().all(left)) {
         Some(true) => Checkout::Clean,
         _ => Checkout::Edited,
     }
@@ -190,6 +200,21 @@ impl Git<'_> {
         let verb = args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default();
         Err(StepError::new(StepErrorKind::Exit, format!("git {verb} failed"))
             .with_output(b"", complaint.as_bytes()))
+    }
+
+    /// Makes a repository that has the commit.
+    fn obtain(&self, checkout: Option<&Path>) -> Result<(), StepError> {
+        fs::create_dir_all(self.at).map_err(|e| StepError::io("create", self.at, &e))?;
+        self.run(&["init", "--quiet"])?;
+        self.run(&["remote", "add", "origin", &self.locked.url])?;
+        let near = checkout.filter(|checkout| checkout.join(".git").exists());
+        if near.is_some_and(|near| self.take_from(near)) {
+            return Ok(());
+        }
+        match self.remotes.offline()? {
+            Some(why) => Err(missing(self.app, &format!("commit {}", short(&self.locked.commit)), why)),
+            None => self.fetch(),
+        }
     }
 
     fn has_commit(&self) -> bool {

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use relgraph_cache::{Digest, Store};
 use relgraph_engine::{StepContext, StepError};
 
-use crate::lock::{HexPackage, Locked};
+use crate::lock::{GitCommit, HexPackage, Locked};
 use settings::Settings;
 
 pub use package::manifest;
@@ -72,6 +72,17 @@ impl Remotes {
                     .with_hint("run `mix deps.get`: what lies in deps/ is built as it is"))
             }
         }
+    }
+
+    /// The contents of a `.git` from which versions can be computed, as a tree of the store.
+    pub fn history(
+        &self,
+        cx: &StepContext<'_>,
+        app: &str,
+        locked: &GitCommit,
+        checkout: Option<&Path>,
+    ) -> Result<Digest, StepError> {
+        git::history(self, cx, app, locked, checkout)
     }
 
     fn hex(&self, cx: &StepContext<'_>, app: &str, package: &HexPackage) -> Result<Digest, StepError> {

@@ -36,6 +36,10 @@ pub struct Around {
     /// Applications whose folder nobody is shown, for it is not what the lock names; with what it is, where that is
     /// worth a word.
     hidden: BTreeMap<String, Option<String>>,
+    /// Git checkouts that somebody has edited.
+    edited: BTreeSet<String>,
+    /// Those of them whose history was fetched.
+    pub histories: BTreeSet<String>,
     /// Applications whose folder does not say what it is.
     unnamed: BTreeSet<String>,
 }
@@ -56,7 +60,8 @@ impl Around {
         self.hidden.keys().map(|app| self.at(app)).chain(fetched).collect()
     }
 
-    fn at(&self, app: &str) -> String {
+    /// Where a dependency lies that Mix has fetched, seen from the project's folder.
+    pub(super) fn at(&self, app: &str) -> String {
         format!("{}/{app}", self.deps_path)
     }
 }
@@ -107,8 +112,15 @@ impl Lowering {
                 match git::look(&self.remotes, &dir, commit) {
                     Checkout::None => drop(around.unnamed.insert(app.to_owned())),
                     // The step takes it from there, and knows the history that versions are computed from.
-                    Checkout::Clean => drop(around.hidden.insert(app.to_owned(), None)),
-                    Checkout::Edited => {}
+                    Checkout::Clean => {
+                        around.hidden.insert(app.to_owned(), None);
+                        // An edit there would count.
+                        let files = self.sources.of(&around.at(app), &[]);
+                        let files = files.iter().flat_map(|files| files.entries());
+                        around.looked_at.extend(files.map(|(path, _)| dir.join(path)));
+                    }
+                    // Built as it lies there, as Mix does; but no `.git` of the user is shown to a step.
+                    Checkout::Edited => drop(around.edited.insert(app.to_owned())),
                     Checkout::Other(what) => drop(around.hidden.insert(app.to_owned(), Some(what))),
                 }
             }
@@ -140,7 +152,9 @@ impl Lowering {
             described.application(app).is_some() || there()
         };
         let needed = lock.needed(missed, &known).into_iter();
-        needed.filter(|app| !around.fetched.contains_key(app)).collect()
+        let edited = around.edited.iter().filter(|app| described.application(app).is_some()).cloned();
+        let done = |app: &String| around.fetched.contains_key(app) || around.histories.contains(app);
+        needed.chain(edited).filter(|app| !done(app)).collect()
     }
 
     /// A graph that fetches these.
@@ -163,6 +177,7 @@ impl Lowering {
                 app: app.clone(),
                 locked: entry.locked.clone(),
                 checkout: Some(self.root.join(around.at(app))),
+                history: around.edited.contains(app),
                 remotes: Arc::clone(&self.remotes),
             };
             steps.add(&fetch::step(app), NONE, fetch::RULE, action);
@@ -171,6 +186,10 @@ impl Lowering {
 
     /// Takes up what was fetched.
     pub fn fetched(&self, around: &mut Around, app: &str, tree: Digest) {
+        if around.edited.contains(app) {
+            around.histories.insert(app.to_owned());
+            return;
+        }
         let at = around.at(app);
         around.fetched.insert(app.to_owned(), Fetched { at, tree });
     }

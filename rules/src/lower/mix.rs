@@ -68,7 +68,7 @@ impl Lowering {
 
     pub(super) fn add_describe(&self, steps: &mut Steps, common: &Common, around: &Around) {
         steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
-        self.add_fetches(steps, around, around.fetched.keys());
+        self.add_fetches(steps, around, around.fetched.keys().chain(&around.histories));
         let fetched: Vec<String> = around.fetched.keys().map(|app| fetch::step(app)).collect();
         steps.add(DESCRIBE, names(&[DRIVER], &fetched), describe::RULE, self.describe(common, around));
     }
@@ -89,7 +89,7 @@ impl Lowering {
         Self::add_config(&mut steps, common, whole.clone(), &description.project.config_path);
 
         let applications = self.all_applications(&description);
-        self.add_compiles(&mut steps, common, &description, &applications, &whole)?;
+        self.add_compiles(&mut steps, common, &description, &applications, &whole, around)?;
         // All compilations, describe, config, protocols and boot.
         common.spares.expect(applications.len() + 4);
         let recipe = declared.strip.clone();
@@ -201,19 +201,24 @@ impl Lowering {
         description: &Description,
         applications: &[Application],
         whole: &Whole,
+        around: &Around,
     ) -> Result<(), Vec<Diagnostic>> {
         let all: Arc<BTreeSet<String>> = Arc::new(applications.iter().map(|a| a.app.clone()).collect());
         let folders: Vec<&str> = applications.iter().map(|a| a.dest.as_str()).collect();
         for application in applications {
-            let mut inner: Vec<&str> = folders.clone();
+            let others = folders.iter().copied().filter(|folder| *folder != application.dest);
+            let mut inner: Vec<&str> = others.collect();
             inner.push(&description.project.deps_path);
             let source = match whole.fetched.get(&application.app) {
                 Some(fetched) => {
                     Source::Fetched { at: fetched.at.clone(), step: fetch::step(&application.app) }
                 }
                 None => {
-                    let files = self.sources.of(&application.dest, &inner).map_err(failed)?;
-                    Source::Folder { at: application.dest.clone(), files }
+                    let edited = around.histories.contains(&application.app);
+                    // What lies in a part of a repository may look at the rest of it.
+                    let at = if edited { around.at(&application.app) } else { application.dest.clone() };
+                    let files = self.sources.of(&at, &inner).map_err(failed)?;
+                    Source::Folder { at, files, history: edited.then(|| fetch::step(&application.app)) }
                 }
             };
             let visible: Vec<&Application> = description

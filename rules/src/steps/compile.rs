@@ -90,7 +90,7 @@ impl Compile {
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
-        namespace.put(self.layout.at(self.source.at()), self.source.place(cx)?);
+        self.source.put(&mut namespace, &self.layout.at(self.source.at()), cx)?;
         for seen in &self.sees {
             let result = cx.need(&step(&seen.app))?;
             namespace.put(self.layout.at(&seen.build), Place::Tree(result.output("app")?));
@@ -111,6 +111,9 @@ impl Action for Compile {
         parts.text("application", &app.app);
         parts.text("folder", self.layout.at(&app.dest));
         parts.text("build folder", self.layout.at(&app.build));
+        if let Some(history) = self.source.history(cx)? {
+            parts.digest("history", &history);
+        }
         parts.text("manager", self.manager());
         parts.text("root", if self.root { "yes" } else { "no" });
         parts.text("fetchable", if app.fetchable { "yes" } else { "no" });

@@ -28,6 +28,8 @@ pub struct Fetch {
     pub locked: Locked,
     /// Where `mix deps.get` may have put the same.
     pub checkout: Option<PathBuf>,
+    /// Only the history of a commit, from which versions are computed: its files lie in the checkout, edited.
+    pub history: bool,
     /// How to reach where it is published.
     pub remotes: Arc<Remotes>,
 }
@@ -52,6 +54,7 @@ impl Action for Fetch {
             Locked::Git(git) => {
                 text("commit", Some(&git.commit));
                 text("sparse", git.sparse.as_ref());
+                text("only", self.history.then_some(&"history".to_owned()));
                 text("submodules", git.submodules.then_some(&"yes".to_owned()));
             }
             Locked::Other(kind) => text("kind", Some(kind)),
@@ -60,7 +63,11 @@ impl Action for Fetch {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let tree = self.remotes.get(cx, &self.app, &self.locked, self.checkout.as_deref())?;
+        let checkout = self.checkout.as_deref();
+        let tree = match &self.locked {
+            Locked::Git(commit) if self.history => self.remotes.history(cx, &self.app, commit, checkout)?,
+            locked => self.remotes.get(cx, &self.app, locked, checkout)?,
+        };
         Ok(Ran { outputs: BTreeMap::from([(SOURCE.to_owned(), tree)]), ..Ran::default() })
     }
 }
