@@ -200,6 +200,9 @@ impl Sides<'_, '_> {
                 return finding.explain(Reason::ReleaseYaml, "`strip:`");
             }
         }
+        if asked.strip.is_some() && finding.part == Part::Content && finding.place == "order of chunks" {
+            return finding.explain(Reason::ReleaseYaml, "`strip:`: it also puts chunks in an order");
+        }
         if asked.executables_for && finding.path.ends_with(".bat") && finding.part == Part::Presence {
             return finding.explain(Reason::ReleaseYaml, "`executables_for:`");
         }

@@ -34,9 +34,23 @@ pub use report::{Counts, Explanation, Finding, Part, Report, SCHEMA, Value};
 pub fn compare(ours: &Listing<'_>, theirs: &Listing<'_>, facts: &Facts) -> Result<Report, CompareError> {
     let (mut findings, total) = files::compare(ours, theirs, &facts.names)?;
     explain::explain(&mut findings, ours, theirs, facts);
+    one_per_launcher(&mut findings);
     let mut report = Report { findings, ..Report::default() };
     report.count(total);
     Ok(report)
+}
+
+/// A launcher is another program altogether: that it differs is said once, and not line by line.
+fn one_per_launcher(findings: &mut Vec<Finding>) {
+    let launcher =
+        |finding: &Finding| finding.explained.as_ref().is_some_and(|e| e.reason == Reason::Launcher);
+    let mut seen = BTreeSet::new();
+    findings.retain(|finding| !launcher(finding) || seen.insert(finding.path.clone()));
+    for finding in findings.iter_mut().filter(|finding| launcher(finding)) {
+        finding.part = Part::Content;
+        finding.place.clear();
+        (finding.ours, finding.theirs) = (None, None);
+    }
 }
 
 /// Explains what the tool does not make twice alike: `again` is a second release of its own, built like `theirs`. A
