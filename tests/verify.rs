@@ -17,7 +17,8 @@ use support::{TestSpace, said};
 #[track_caller]
 fn verify(project: &Project, status: i32, args: &[&str]) -> Value {
     let said = project.ask(&[&["verify", "--format", "json"], args].concat());
-    let json: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}{}", said.out, said.err));
+    let json: Value =
+        serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}{}", said.out, said.err));
     assert_eq!(said.status, Some(status), "{:#?} {}", unexplained(&json), said.err);
     assert_eq!(json["schema"], "relgraph.verify/1");
     assert_eq!(json["same"], status == 0);
@@ -134,8 +135,7 @@ fn keys_of_release_yaml(project: &Project, theirs: &Path) {
     project.write("release.yaml", &format!("release: sequence\n{keys}"));
     let json = verify(project, 0, &["--against", &against]);
     assert_eq!(reasons(&json), set(&[&PURPOSE[..], &["hot_layout", "release_yaml"]].concat()));
-    for path in ["etc/motd", "erts-", "lib/runtime_tools-", "bin/sequence.bat", "releases/9.9.9/sequence.rel"]
-    {
+    for path in ["etc/motd", "erts-", "bin/sequence.bat", "releases/9.9.9/sequence.rel"] {
         let all = json["differences"].as_array().expect("a list");
         assert!(all.iter().any(|one| text(&one["path"]).starts_with(path)), "nothing of {path}");
     }

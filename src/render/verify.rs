@@ -10,8 +10,10 @@ use serde_json::{Value as Json, json as object};
 
 use super::{Paint, count, cut, harmless, short};
 
-/// How many files stand for all that a reason explains.
-const EXAMPLES: usize = 3;
+/// How many files stand for all that one thing explains.
+const EXAMPLES: usize = 2;
+/// How many things that show one reason are told before the list is cut.
+const DETAILS: usize = 8;
 /// How many unexplained differences are told before the list is cut.
 const TOLD: usize = 40;
 /// How many differences of one file are told before the list is cut.
@@ -98,16 +100,26 @@ impl Page {
                 }
                 continue;
             }
-            for path in files.iter().take(EXAMPLES) {
-                let of_it = findings.iter().find(|finding| finding.path == **path);
-                let detail = of_it.and_then(|finding| finding.explained.as_ref()).map(|e| e.detail.as_str());
-                let detail = detail.filter(|detail| !detail.is_empty());
-                let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.line(&format!("    {path}{detail}"), "2");
-            }
-            if files.len() > EXAMPLES {
-                self.line(&format!("    and {} more", files.len() - EXAMPLES), "2");
-            }
+            self.examples(&findings);
+        }
+    }
+
+    /// The paths that a reason explains, by what shows it.
+    fn examples(&mut self, findings: &[&Finding]) {
+        let mut details: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for finding in findings {
+            let detail = finding.explained.as_ref().map_or("", |explained| explained.detail.as_str());
+            details.entry(detail).or_default().insert(&finding.path);
+        }
+        for (detail, paths) in details.iter().take(DETAILS) {
+            let shown: Vec<&str> = paths.iter().take(EXAMPLES).copied().collect();
+            let more = paths.len() - shown.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let detail = if detail.is_empty() { String::new() } else { format!("  ({detail})") };
+            self.line(&format!("    {}{more}{detail}", shown.join(", ")), "2");
+        }
+        if details.len() > DETAILS {
+            self.line(&format!("    and {} more; --verbose lists them", details.len() - DETAILS), "2");
         }
     }
 

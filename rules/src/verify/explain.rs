@@ -212,6 +212,9 @@ impl Sides<'_, '_> {
         {
             return finding.explain(Reason::ReleaseYaml, "`runtime:`");
         }
+        if asked.runtime.is_some() && is_runtime_line(finding) {
+            return finding.explain(Reason::ReleaseYaml, "`runtime:`");
+        }
         if asked.version {
             self.version(finding);
         }
@@ -332,6 +335,17 @@ impl Sides<'_, '_> {
             finding.explain(Reason::Time, format!("{form}, of the time when theirs was made"));
         }
     }
+}
+
+/// The line of a script that says where the runtime system is, which one side looks for in the release.
+fn is_runtime_line(finding: &Finding) -> bool {
+    let (Some(Value::Text(ours)), Some(Value::Text(theirs))) = (&finding.ours, &finding.theirs) else {
+        return false;
+    };
+    let name = |line: &str| line.split_once('=').map(|(name, _)| name.trim().to_owned());
+    let script = finding.path.starts_with("releases/") && finding.part == Part::Line;
+    let named = name(ours).is_some_and(|name| name.starts_with("ERTS_")) && name(ours) == name(theirs);
+    script && named && ours.contains("/erts-") != theirs.contains("/erts-")
 }
 
 fn without_digits(text: &str) -> String {
