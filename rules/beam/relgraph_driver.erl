@@ -19,6 +19,8 @@ operation(describe_rebar3) -> relgraph_rebar3_describe;
 operation(compile_rebar3) -> relgraph_rebar3_compile;
 operation(release_rebar3) -> relgraph_relx;
 operation(release_otp) -> relgraph_otp_release;
+operation(describe_erlang_mk) -> relgraph_make_describe;
+operation(compile_erlang_mk) -> relgraph_make_compile;
 operation(describe_otp) -> relgraph_otp_describe;
 operation(compile_otp) -> relgraph_otp_compile.
 

@@ -97,6 +97,18 @@ impl Snapshot {
         part
     }
 
+    /// The same names, the files of which `is_hollow` is true having no content.
+    pub fn hollow(mut self, is_hollow: &dyn Fn(&str) -> bool) -> Snapshot {
+        for (path, entry) in &mut self.entries {
+            if let Entry::File { digest, .. } = entry
+                && is_hollow(path)
+            {
+                *digest = Digest::of(b"");
+            }
+        }
+        self
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
@@ -226,7 +238,10 @@ impl Snapshot {
                         .map(|()| true)
                         .map_err(|e| StepError::io("create", &to, &e)),
                     Entry::File { digest, executable } => {
-                        let bytes = fs::read(&from).map_err(|e| StepError::io("read", &from, &e))?;
+                        let bytes = match *digest == Digest::of(b"") {
+                            true => Vec::new(),
+                            false => fs::read(&from).map_err(|e| StepError::io("read", &from, &e))?,
+                        };
                         fs::write(&to, &bytes).map_err(|e| StepError::io("write", &to, &e))?;
                         let mode = if *executable { 0o755 } else { 0o644 };
                         fs::set_permissions(&to, fs::Permissions::from_mode(mode))

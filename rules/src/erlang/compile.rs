@@ -45,17 +45,17 @@ pub struct Compile {
     pub sees: Vec<Other>,
 }
 
-impl Compile {
-    /// What its tool found out about it.
-    fn recipe(&self, cx: &StepContext<'_>) -> Result<Digest, StepError> {
-        let recipes = cx.need(DESCRIBE)?.output("recipes")?;
-        let path = format!("{}.etf", self.application.app);
-        match cx.store.lookup(&recipes, &path)? {
-            Some(Node::File { digest, .. }) => Ok(digest),
-            _ => Err(StepError::internal(format!("the step `describe` left no {path}"))),
-        }
+/// What its tool found out about an application.
+pub(super) fn recipe(cx: &StepContext<'_>, application: &Application) -> Result<Digest, StepError> {
+    let recipes = cx.need(DESCRIBE)?.output("recipes")?;
+    let path = format!("{}.etf", application.app);
+    match cx.store.lookup(&recipes, &path)? {
+        Some(Node::File { digest, .. }) => Ok(digest),
+        _ => Err(StepError::internal(format!("the step `describe` left no {path}"))),
     }
+}
 
+impl Compile {
     fn is_built_in_place(&self, application: &Application) -> bool {
         self.layout.at(&application.dest) == self.layout.at(&application.build)
     }
@@ -132,7 +132,7 @@ impl Action for Compile {
         parts.text("folder", self.layout.at(&app.dest));
         parts.text("build folder", self.layout.at(&app.build));
         parts.list("dependencies", self.sees.iter().map(|(seen, _)| seen.app.as_str()));
-        parts.digest("recipe", &self.recipe(cx)?);
+        parts.digest("recipe", &recipe(cx, &self.application)?);
         Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
     }
 
@@ -155,7 +155,7 @@ impl Action for Compile {
             }
         }
         same &= self.source.stage(&vm.real(&at))?;
-        vm.write("recipe.etf", &cx.store.read(&self.recipe(cx)?)?)?;
+        vm.write("recipe.etf", &cx.store.read(&recipe(cx, &self.application)?)?)?;
         let pairs = vec![
             ("recipe", Value::text(vm.inside("recipe.etf"))),
             ("app", Value::atom(&app.app)),

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use relgraph_cache::{Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
 
+use super::make;
 use super::project::ErlangProject;
 use crate::discover::Scope;
+use crate::namespace::{Namespace, Place};
+use crate::source::Snapshot;
 use crate::steps::assemble::conflict;
 use crate::steps::describe::Whole;
 use crate::terms::Value;
@@ -40,8 +43,24 @@ impl Describe {
             .map_err(|e| StepError::internal(format!("project.json cannot be read: {e}")))
     }
 
+    /// What make may look at: a program that reads what it likes.
+    fn outline(&self) -> Result<Option<Snapshot>, StepError> {
+        if self.common.tool != Tool::ErlangMk {
+            return Ok(None);
+        }
+        Ok(Some(make::outline(&*self.whole.snapshot(".")?)))
+    }
+
+    fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+        let Some(outline) = self.outline()? else { return self.whole.namespace(cx) };
+        let mut namespace = Namespace::new(cx.store);
+        namespace.put(self.whole.layout.project(), Place::Source(Arc::new(outline)));
+        Ok(namespace)
+    }
+
     fn operation(&self) -> &'static str {
         match self.common.tool {
+            Tool::ErlangMk => "describe_erlang_mk",
             Tool::Otp => "describe_otp",
             _ => "describe_rebar3",
         }
@@ -55,17 +74,21 @@ impl Action for Describe {
         parts.text("release", &self.release);
         parts.list("folders", self.whole.own());
         parts.list("applications", &self.folders);
-        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let mut vm = Vm::ready(cx, &self.common)?;
-        let same = self.whole.stage(&vm)?;
+        let same = match self.outline()? {
+            Some(outline) => outline.stage(&vm.real(&self.whole.layout.project()))?,
+            None => self.whole.stage(&vm)?,
+        };
         vm.write("out/.keep", b"")?;
         let pairs = vec![
             ("out", Value::text(vm.inside("out"))),
             ("release", Value::atom(&self.release)),
             ("folders", Value::texts(self.folders.iter().map(String::as_str))),
+            ("keep", make::keep(&self.common)),
         ];
         let said = vm.request(self.operation(), &self.whole.layout, pairs)?;
         let mut project: ErlangProject = serde_json::from_value(said.answer.clone())
@@ -73,7 +96,7 @@ impl Action for Describe {
         if let Some(otp) = self.common.toolchain.erlang.otp() {
             project.otp = otp;
         }
-        let namespace = self.whole.namespace(cx)?;
+        let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
             own: self.whole.own(),

@@ -2,5 +2,6 @@
 
 pub mod compile;
 pub mod describe;
+pub mod make;
 pub mod project;
 pub mod release;

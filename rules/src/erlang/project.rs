@@ -20,6 +20,12 @@ pub struct ErlangProject {
     pub release: Option<Relx>,
     /// How OTP itself strips modules.
     pub stripping: StripRecipe,
+    /// Makefiles that applications include from outside of their own folders.
+    #[serde(default)]
+    pub shared: Vec<String>,
+    /// Hidden folders beside the dependencies, with what Mix needs to build one of them.
+    #[serde(default)]
+    pub beside: Vec<String>,
     /// OTP's version, as exact as the installation says.
     pub otp: String,
     /// The runtime system's version.

@@ -10,8 +10,9 @@ use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
 use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
+use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
-use crate::source::Snapshot;
+use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
 use crate::steps::describe::Whole;
@@ -76,6 +77,9 @@ impl Lowering {
         let rest = self.sources.of(".", &folders).map_err(failed)?;
         // All compilations and describe.
         common.spares.expect(project.applications.len() + 1);
+        if common.tool == Tool::ErlangMk {
+            return self.add_make_compiles(steps, common, project, &sources);
+        }
         for application in &project.applications {
             let sees: Vec<compile::Other> = project
                 .visible(application)
@@ -93,6 +97,55 @@ impl Lowering {
                 sees,
             };
             steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
+        }
+        Ok(())
+    }
+
+    /// The same where make compiles.
+    fn add_make_compiles(
+        &self,
+        steps: &mut Steps,
+        common: &Common,
+        project: &ErlangProject,
+        sources: &BTreeMap<&str, Arc<Snapshot>>,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let whole = self.sources.whole(".").map_err(failed)?;
+        for application in &project.applications {
+            let mut seen = project.visible(application);
+            // What lies in the folder of another one comes after that.
+            seen.sort_by_key(|seen| seen.dest.len());
+            let needs: Vec<String> = seen.iter().map(|seen| step(&seen.app)).collect();
+            let sees: Vec<compile::Other> = seen
+                .into_iter()
+                .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
+                .collect();
+            let Some(source) = sources.get(application.app.as_str()) else { continue };
+            let inner = project.applications.iter().filter_map(|other| match application.dest.as_str() {
+                "." => (other.dest != ".").then(|| other.dest.clone()),
+                dest => Some(other.dest.strip_prefix(dest)?.strip_prefix('/')?.to_owned()),
+            });
+            let inner: Vec<String> = inner.collect();
+            let by_mix = source.named("mix.exs").is_some();
+            let beside = |path: &str| {
+                by_mix && project.beside.iter().any(|folder| Path::new(path).starts_with(folder))
+            };
+            let own = |path: &str| application.dest != "." && Path::new(path).starts_with(&application.dest);
+            let shared = whole.only(&|path, entry| {
+                let included = project.shared.iter().any(|file| file == path);
+                let above = *entry == Entry::Directory
+                    && project.shared.iter().any(|file| Path::new(file).starts_with(path));
+                (included || above || beside(path)) && !own(path)
+            });
+            let action = Make {
+                common: common.clone(),
+                application: application.clone(),
+                source: Arc::clone(source),
+                layout: self.whole(&Around::default()).layout,
+                sees,
+                inner,
+                shared: Arc::new(shared),
+            };
+            steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), make::RULE, action);
         }
         Ok(())
     }

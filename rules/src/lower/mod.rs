@@ -93,7 +93,7 @@ impl Lowering {
         let common = if let Some(tool) = tool {
             Some(Common {
                 tool,
-                toolchain: Arc::new(Toolchain::find(&mut choice, tool == Tool::Mix, store)?),
+                toolchain: Arc::new(Toolchain::find(&mut choice, needs_elixir(tool, root), store)?),
                 environment: file.environment_name().to_owned(),
                 target: file.target_name().to_owned(),
                 env: file.env.clone(),
@@ -216,6 +216,19 @@ fn not_of(file: &ReleaseFile, tool: Tool, root: &Path) -> Diagnostic {
         Some(other) => complaint.hint(format!("it has those of `{}`", other.name())),
         None => complaint.hint("name the project's folder (`project: PATH`)"),
     }
+}
+
+/// An application of an erlang.mk project may be one of Mix.
+fn needs_elixir(tool: Tool, root: &Path) -> bool {
+    let is_mix = |folder: &Path| folder.join("mix.exs").is_file();
+    let any = |folder: &str| {
+        std::fs::read_dir(root.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| is_mix(&entry.path()))
+    };
+    tool == Tool::Mix || tool == Tool::ErlangMk && (any("deps") || any("apps"))
 }
 
 /// No needs.

@@ -56,6 +56,13 @@ const OTP: [Source; 2] = [
     ("relgraph_otp_describe.erl", include_str!("../../beam/relgraph_otp_describe.erl")),
 ];
 
+/// What talks to make.
+const MAKE: [Source; 3] = [
+    ("relgraph_make.erl", include_str!("../../beam/relgraph_make.erl")),
+    ("relgraph_make_compile.erl", include_str!("../../beam/relgraph_make_compile.erl")),
+    ("relgraph_make_describe.erl", include_str!("../../beam/relgraph_make_describe.erl")),
+];
+
 /// Compiles the driver with the project's own Erlang, and Elixir where the project needs it.
 pub struct Driver {
     /// What it shares with the others.
@@ -69,7 +76,10 @@ impl Driver {
             Tool::Mix => (ERLANG.to_vec(), &ELIXIR),
             Tool::Rebar3 => (ERLANG.iter().chain(&RELEASE).chain(&REBAR3).copied().collect(), &[]),
             Tool::Otp => (ERLANG.iter().chain(&RELEASE).chain(&OTP).copied().collect(), &[]),
-            Tool::ErlangMk => (ERLANG.iter().chain(&RELEASE).copied().collect(), &[]),
+            Tool::ErlangMk => {
+                let elixir: &[_] = if self.common.toolchain.elixir.is_some() { &ELIXIR } else { &[] };
+                (ERLANG.iter().chain(&RELEASE).chain(&MAKE).copied().collect(), elixir)
+            }
         }
     }
 
