@@ -167,7 +167,7 @@ fn only_what_an_edit_concerns_is_made_again_and_what_make_left_means_nothing() {
     assert_ne!(before["ebin/shelf.beam"], after["ebin/shelf.beam"]);
     let clean = space.path("clean");
     files::copy(&project.dir, &clean);
-    said(make(&clean).arg("distclean-c_src").arg("clean"));
+    said(make(&clean).arg("clean"));
     said(make(&clean).arg("app"));
     assert_eq!(after, contents(&clean));
 }

@@ -49,7 +49,7 @@ impl Lowering {
         let mut steps = Steps::default();
         self.add_describe_erlang(&mut steps, common);
         self.add_erlang_compiles(&mut steps, common, &project)?;
-        let mut warnings = Vec::new();
+        let mut warnings = self.not_read(common);
         let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
@@ -99,6 +99,17 @@ impl Lowering {
             steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
         }
         Ok(())
+    }
+
+    /// What the project says and is not followed.
+    fn not_read(&self, common: &Common) -> Vec<Diagnostic> {
+        if common.tool != Tool::ErlangMk || !self.root.join("relx.config").is_file() {
+            return Vec::new();
+        }
+        vec![
+            Diagnostic::warning("relx.config is not read in a project of erlang.mk")
+                .hint("say in release.yaml which applications belong to the release (`applications:`); sys.config and vm.args are read from `config/` or `rel/`"),
+        ]
     }
 
     /// The same where make compiles.
