@@ -273,3 +273,51 @@ fn packages_that_mean_no_good() {
         assert!(!outside.exists() && !space.path("kitchen/outside").exists());
     }
 }
+
+#[test]
+fn a_lock_and_dependencies_that_lie_elsewhere_and_the_commands_that_look_at_them() {
+    let space = TestSpace::cold();
+    let package = salt("1.8.0");
+    let server = Server::with(std::slice::from_ref(&package));
+    let mix = "defmodule Kitchen.MixProject do\n  use Mix.Project\n\n  def project do\n    [app: :kitchen, version: \"0.1.0\", lockfile: \
+               \"locks/here.lock\", deps_path: \"../libs\", deps: [{:salt, \"~> 1.0\"}]]\n  end\nend\n";
+    let project = project(&space, "home/kitchen", "kitchen", &[("mix.exs", mix)]);
+    let project = project.with("HEX_MIRROR", &server.url);
+    let unlocked = ["there is no locks/here.lock", "mix deps.get"];
+    assert_refused(&planned(&project), 2, &unlocked);
+    project.write("locks/here.lock", &lock(std::slice::from_ref(&package)));
+    assert_fetched(&project);
+    assert!(!space.path("home/libs").exists());
+    let why = project.ask(&["why", "fetch salt"]);
+    assert_eq!(why.status, Some(0), "{}", why.err);
+    assert!(why.out.contains("fetch salt"), "{}", why.out);
+    let graph = project.ask(&["graph", "--view", "json"]);
+    assert_eq!(graph.status, Some(0), "{}", graph.err);
+    let graph: serde_json::Value = serde_json::from_str(&graph.out).expect("JSON");
+    let steps = graph["steps"].as_array().expect("steps");
+    let needs = |name: &str| {
+        let step =
+            steps.iter().find(|step| step["step"] == name).unwrap_or_else(|| panic!("no {name}: {graph}"));
+        step["needs"].to_string()
+    };
+    assert!(
+        needs("compile salt").contains("fetch salt") && needs("describe").contains("fetch salt"),
+        "{graph}"
+    );
+    assert_eq!(needs("fetch salt"), "[]");
+    // What was collected is fetched again, and offline that is said. Ages are in whole seconds.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let collected = project.ask(&["cache", "gc", "--max-size", "0", "--min-age", "0m"]);
+    assert_eq!(collected.status, Some(0), "{}", collected.err);
+    assert_refused(
+        &project.ask(&["plan", "--offline"]),
+        1,
+        &["neither in deps/ nor in the store, and --offline was given"],
+    );
+    assert_fetched(&project);
+    // Fetched by Mix: what lies there is built.
+    package.unpack(&space.path("home/libs/salt"));
+    let said = planned(&project);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.contains("nothing says that ../libs/salt is"), "{}", said.err);
+}
