@@ -100,7 +100,8 @@ unversioned(Term) ->
     Term.
 
 history(Vsn) when Vsn =:= git; Vsn =:= "git"; Vsn =:= semver; Vsn =:= "semver" -> true;
-history({Kind, _}) -> lists:member(Kind, [git, semver, cmd]);
+history({cmd, Command}) -> string:find(Command, "git") =/= nomatch;
+history({Kind, _}) -> lists:member(Kind, [git, semver]);
 history(_) -> false.
 
 %% Folders of other installations are not there to be looked at: they are said, and left out.
@@ -109,13 +110,9 @@ outside({include_erts, Path}, Found) when is_list(Path) ->
 outside({system_libs, Path}, Found) when is_list(Path) ->
     {{system_libs, true}, Found#{system_libs => unicode:characters_to_binary(Path)}};
 outside(Term, Found) when is_tuple(Term), element(1, Term) =:= release, tuple_size(Term) > 3 ->
-    case element(tuple_size(Term), Term) of
-        [{_, _} | _] = Own when tuple_size(Term) =:= 4, element(3, Term) =/= {erts, Own}; tuple_size(Term) =:= 5 ->
-            {Less, More} = lists:mapfoldl(fun outside/2, Found, Own),
-            {setelement(tuple_size(Term), Term, Less), More};
-        _ ->
-            {Term, Found}
-    end;
+    %% The configuration that is the release's own comes last.
+    {Own, More} = lists:mapfoldl(fun outside/2, Found, element(tuple_size(Term), Term)),
+    {setelement(tuple_size(Term), Term, Own), More};
 outside(Term, Found) ->
     {Term, Found}.
 

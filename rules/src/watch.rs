@@ -7,7 +7,7 @@ use relgraph_cache::{Digest, Probe};
 use relgraph_engine::{RunReport, StepError};
 
 use crate::build::Ready;
-use crate::lower::Lowering;
+use crate::lower::{Lowering, release};
 use crate::source::{Entry, Snapshot};
 use crate::steps::describe::Whole;
 
@@ -46,7 +46,8 @@ impl Watched {
             }
         }
         if ready.lowered.erlang.iter().flat_map(|project| &project.release).any(|relx| relx.history) {
-            watched.history(&lowering.root.join(".git"));
+            let git = release::history(&lowering.root).unwrap_or(lowering.root.join(".git"));
+            watched.history(&git);
         }
         watched.globs(lowering)?;
         for name in lowering.common.iter().flat_map(|common| &common.pass_env) {

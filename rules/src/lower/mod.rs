@@ -26,7 +26,7 @@ mod check;
 mod custom;
 mod erlang;
 mod mix;
-mod release;
+pub(crate) mod release;
 
 pub use around::{Around, Fetched};
 

@@ -1,6 +1,7 @@
 //! The release of a project in Erlang alone as steps: what comes after its applications are compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Around, DESCRIBE, Lowering, Steps, failed, names, word};
@@ -44,19 +45,16 @@ impl Lowering {
         };
         let other = matches!(self.file.runtime, Some(schema::Runtime::At(_)))
             || relx.is_some_and(|relx| relx.system_libs.is_string());
-        let history = relx.filter(|relx| relx.history).and_then(|_| {
-            let history = self.root.join(".git");
-            if !history.is_dir() {
-                warnings.push(
-                    Diagnostic::warning(
-                        "the version of the release comes from git, and the project's folder has no .git",
-                    )
-                    .note("relx takes 0.0.0 then")
-                    .hint("say the version in release.yaml (`version:`)"),
-                );
-            }
-            history.is_dir().then_some(history)
-        });
+        let history = relx.filter(|relx| relx.history).and_then(|_| history(&self.root));
+        if history.is_none() && relx.is_some_and(|relx| relx.history) && self.file.version.is_none() {
+            warnings.push(
+                Diagnostic::warning(
+                    "the version of the release comes from git, and the project has no folder .git",
+                )
+                .note("relx takes 0.0.0 then")
+                .hint("say the version in release.yaml (`version:`)"),
+            );
+        }
         let names_of: Vec<String> = project.applications.iter().map(|a| a.app.clone()).collect();
         let compiles: Vec<String> = names_of.iter().map(|app| compile::step(app)).collect();
         let action = Release {
@@ -178,7 +176,7 @@ impl Lowering {
     fn check_system_libs(&self, runtime: &Runtime, folder: &str) -> Result<(), Vec<Diagnostic>> {
         let same = match runtime {
             Runtime::Other(erlang) => {
-                let real = |path: &std::path::Path| std::fs::canonicalize(path).ok();
+                let real = |path: &Path| std::fs::canonicalize(path).ok();
                 real(&self.root.join(folder)) == real(&erlang.root.join("lib"))
             }
             _ => false,
@@ -235,4 +233,9 @@ impl Lowering {
         }
         Ok(())
     }
+}
+
+/// The history of a project: it may be part of a larger one.
+pub(crate) fn history(root: &Path) -> Option<PathBuf> {
+    root.ancestors().map(|folder| folder.join(".git")).find(|git| git.is_dir())
 }
