@@ -307,6 +307,9 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(said.err.contains("rel/t:2: there is no variable `release_nam`"), "{}", said.err);
     relx(r#"{release, {shop, "1"}, [shop]}, {system_libs, "elsewhere/lib"}"#);
     refused(&project, 2, &["elsewhere/lib", "runtime: ROOT"]);
+    project.write("release.yaml", "release: shop\nupgrades: hot\n");
+    relx(r#"{release, {shop, "1"}, [shop]}, {system_libs, false}"#);
+    refused(&project, 2, &["release.yaml:2:11", "releases/RELEASES"]);
 }
 
 #[test]

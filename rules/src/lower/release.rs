@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::erlang::project::{ErlangProject, PROJECT, Relx};
 use crate::erlang::release::{self, Release};
 use crate::project::StripRecipe;
-use crate::schema::{self, Platform};
+use crate::schema::{self, Platform, Upgrades};
 use crate::source::Snapshot;
 use crate::steps::assemble::ErlangParts;
 use crate::steps::boot::{self, Runtime};
@@ -43,6 +43,14 @@ impl Lowering {
             }
             _ => true,
         };
+        if self.file.upgrades == Some(Upgrades::Hot) && !libraries {
+            let complaint = Diagnostic::error(
+                "with `{system_libs, false}` relx makes no releases/RELEASES, which upgrades need",
+            )
+            .in_file(self.file.file())
+            .at(self.file.span("upgrades"));
+            return Err(vec![complaint.hint("take `{system_libs, false}` out of rebar.config")]);
+        }
         let other = matches!(self.file.runtime, Some(schema::Runtime::At(_)))
             || relx.is_some_and(|relx| relx.system_libs.is_string());
         let history = relx.filter(|relx| relx.history).and_then(|_| history(&self.root));
