@@ -16,14 +16,61 @@ defmodule Relgraph.Compile do
     System.put_env(Map.get(request, :system_env, []))
 
     case request do
-      %{command: false} -> structure(request)
+      # Mix leaves it alone, too, and asks for no more than an empty place.
+      %{command: false} -> File.mkdir_p!(Path.join(request.build, "ebin"))
       %{command: command} when is_binary(command) -> command(request, command)
       %{manager: :mix} -> mix(request)
       %{manager: :rebar3} -> rebar3(request)
       %{manager: :make} -> make(request)
     end
 
+    unless request.root, do: check(request)
     %{}
+  end
+
+  # What Mix looks at when a dependency was compiled: whether it is the application, in the version, that was asked for.
+  defp check(request) do
+    dep = Relgraph.Dependencies.own(request)
+
+    unless dep.opts[:app] == false do
+      file = dep.opts[:app] || "ebin/#{dep.app}.app"
+
+      case status(Path.expand(file, request.build), dep) do
+        {:ok, _} ->
+          :ok
+
+        status ->
+          said = %{dep | status: status} |> Mix.Dep.format_status() |> to_string()
+          Mix.raise("dependency #{inspect(dep.app)}: #{said}")
+      end
+    end
+  end
+
+  defp status(file, dep) do
+    app = dep.app
+
+    with {:ok, [{:application, ^app, properties}]} <- :file.consult(file),
+         {:vsn, version} when is_list(version) <- List.keyfind(properties, :vsn, 0) do
+      version = to_string(version)
+
+      case Mix.Dep.Loader.vsn_match(dep.requirement, version, app) do
+        {:ok, true} -> {:ok, version}
+        {:ok, false} -> {:nomatchvsn, version}
+        {:error, error} -> {error, version}
+      end
+    else
+      {:ok, _} -> {:invalidapp, file}
+      {:error, _} -> {:noappfile, {file, other(file)}}
+      {:vsn, version} -> {:invalidvsn, version}
+      nil -> {:invalidvsn, nil}
+    end
+  end
+
+  defp other(file) do
+    case file |> Path.dirname() |> Path.join("*.app") |> Path.wildcard() do
+      [other] -> other
+      _ -> nil
+    end
   end
 
   # Logger reads its options when it starts; Mix starts it with the configuration loaded.
@@ -36,17 +83,23 @@ defmodule Relgraph.Compile do
     end)
   end
 
+  # The umbrella's own applications are the user's: their warnings may be errors. What else is visible than what an
+  # application declares, Mix leaves on the code path of a dependency.
   defp mix(request) do
+    options =
+      if request.from_umbrella,
+        do: @options,
+        else: @options ++ ["--no-warnings-as-errors"]
+
     Relgraph.Dependencies.in_dependency(request, fn ->
-      Mix.Task.run("compile", @options ++ ["--no-warnings-as-errors"])
+      Mix.Task.run("compile", options ++ ["--no-code-path-pruning"])
     end)
   end
 
   defp rebar3(request) do
     structure(request)
-    config = request.dest |> Mix.Rebar.load_config() |> Mix.Rebar.dependency_config()
     config_path = Path.join(request.build, "mix.rebar.config")
-    File.write!(config_path, Mix.Rebar.serialize_config(config))
+    File.write!(config_path, request.rebar_config)
 
     rebar3 =
       request[:rebar3] ||

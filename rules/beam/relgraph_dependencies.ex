@@ -37,12 +37,18 @@ defmodule Relgraph.Dependencies do
     :persistent_term.put(Parent, parent(request))
     Mix.Project.push(Parent, "mix.exs")
     put(Parent, request)
-    dep = request.dependencies |> Enum.map(&dependency/1) |> Enum.find(&(&1.app == request.app))
+    dep = own(request)
     # The name of the build folder in the configuration is another one since Elixir 1.18.
     paths = [env_path: request.env_path, deps_build_path: request.env_path]
     Mix.Dep.in_dependency(dep, paths, fn _module -> fun.() end)
   after
     Mix.Project.pop()
+  end
+
+  @doc "What the list says of the application itself that is compiled."
+  @spec own(map) :: Mix.Dep.t()
+  def own(request) do
+    request.dependencies |> Enum.map(&dependency/1) |> Enum.find(&(&1.app == request.app))
   end
 
   defp parent(request) do
@@ -51,10 +57,11 @@ defmodule Relgraph.Dependencies do
   end
 
   defp dependency({encoded, {dest, build}}) do
-    {app, manager, scm, top_level?, options, children} = decode(encoded)
+    {app, requirement, manager, scm, top_level?, options, children} = decode(encoded)
 
     %Mix.Dep{
       app: app,
+      requirement: requirement,
       manager: manager,
       scm: scm,
       top_level: top_level?,

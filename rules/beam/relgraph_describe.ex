@@ -16,6 +16,7 @@ defmodule Relgraph.Describe do
         app: config[:app],
         version: config[:version],
         umbrella: Mix.Project.umbrella?(config),
+        umbrella_order: for(child <- Mix.Dep.Umbrella.cached(), do: child.app),
         config_path: relative(Path.expand(config[:config_path]), root),
         deps_path: relative(Mix.Project.deps_path(config), root),
         build_path: relative(Mix.Project.build_path(config), root),
@@ -71,6 +72,7 @@ defmodule Relgraph.Describe do
         for(child <- dep.deps, MapSet.member?(known, child.app), uniq: true, do: child.app),
       system_env:
         Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
+      rebar_config: rebar_config(dep),
       mix: encode(mix(dep)),
       problem: problem(dep)
     }
@@ -102,6 +104,13 @@ defmodule Relgraph.Describe do
   defp refuses?(%Mix.Dep{requirement: requirement, app: app}, version),
     do: Mix.Dep.Loader.vsn_match(requirement, version, app) == {:ok, false}
 
+  # As Mix gives it to rebar3: with what its script says, and what those that depend on it override.
+  defp rebar_config(%Mix.Dep{manager: :rebar3, extra: config}) when is_list(config) do
+    config |> Mix.Rebar.dependency_config() |> Mix.Rebar.serialize_config() |> to_string()
+  end
+
+  defp rebar_config(_dep), do: nil
+
   # What `Mix.Project.deps_config/1` hands down to dependencies, less the paths, which are known where it is used.
   defp dependency_config(config) do
     paths = ~w(consolidation_path deps_path env_path deps_build_path lockfile)a
@@ -112,7 +121,8 @@ defmodule Relgraph.Describe do
   # What a dependency is locked to is told by its sources.
   defp mix(%Mix.Dep{} = dep) do
     children = for child <- dep.deps, do: {child.app, options(child)}
-    {dep.app, dep.manager, dep.scm, dep.top_level, options(dep), children}
+    requirement = if is_binary(dep.requirement), do: dep.requirement
+    {dep.app, requirement, dep.manager, dep.scm, dep.top_level, options(dep), children}
   end
 
   defp options(dep) do

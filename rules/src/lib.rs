@@ -17,6 +17,7 @@ pub mod layout;
 mod links;
 pub mod lock;
 pub mod lower;
+pub mod names;
 pub mod namespace;
 pub mod package;
 pub mod project;

@@ -28,6 +28,8 @@ pub struct Project {
     pub version: Option<String>,
     /// Whether it only holds other projects.
     pub umbrella: bool,
+    /// Its applications in the order in which Mix compiles them; none but for an umbrella.
+    pub umbrella_order: Vec<String>,
     /// Where config.exs is, seen from the project's folder.
     pub config_path: String,
     /// Where dependencies are.
@@ -79,6 +81,8 @@ pub struct Application {
     pub system_env: BTreeMap<String, String>,
     /// Its entry in Mix's list of dependencies; only the driver reads it. Empty for the project itself.
     pub mix: String,
+    /// The configuration that rebar3 gets, where it is the manager.
+    pub rebar_config: Option<String>,
     /// Why it cannot be used.
     pub problem: Option<Problem>,
 }
@@ -144,10 +148,13 @@ impl Description {
         self.applications.iter().find(|a| a.app == name)
     }
 
-    /// All that an application can see: what it depends on, and what these depend on, in the order of the description.
-    pub fn visible(&self, children: &[String]) -> Vec<&Application> {
+    /// All that an application can see: what it depends on, what it names of those that Mix compiles before it, and what
+    /// these depend on, in the order of the description.
+    pub fn visible(&self, application: &Application, named: Option<&BTreeSet<String>>) -> Vec<&Application> {
+        let before: BTreeSet<&str> = self.before(&application.app).into_iter().collect();
+        let named = named.into_iter().flatten().filter(|name| before.contains(name.as_str()));
         let mut wanted: BTreeSet<&str> = BTreeSet::new();
-        let mut queue: Vec<&str> = children.iter().map(String::as_str).collect();
+        let mut queue: Vec<&str> = application.children.iter().chain(named).map(String::as_str).collect();
         while let Some(name) = queue.pop() {
             if let Some(application) = self.application(name)
                 && wanted.insert(application.app.as_str())
@@ -156,6 +163,15 @@ impl Description {
             }
         }
         self.applications.iter().filter(|a| wanted.contains(a.app.as_str())).collect()
+    }
+
+    /// What Mix compiles before a dependency: those in front of it, the umbrella's own applications being last, in an
+    /// order of their own.
+    fn before(&self, app: &str) -> Vec<&str> {
+        let children = &self.project.umbrella_order;
+        let others =
+            self.applications.iter().map(|a| a.app.as_str()).filter(|&a| !children.iter().any(|c| c == a));
+        others.chain(children.iter().map(String::as_str)).take_while(|&before| before != app).collect()
     }
 
     /// How many folders above the project's the farthest source lies.

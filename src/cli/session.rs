@@ -176,6 +176,7 @@ impl Session {
         let mut lowering =
             Lowering::new(file, &root, &store, Arc::clone(&stat), &context.env).map_err(boxed)?;
         lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
+        lowering.names = Some(paths.kept.join("names"));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.env = context.env.clone();
         engine.keep_going = args.keep_going;

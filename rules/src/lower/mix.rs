@@ -8,6 +8,7 @@ use relgraph_engine::Graph;
 
 use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
 use crate::diagnostic::Diagnostic;
+use crate::names::{Code, Named, named};
 use crate::project::{Application, Description, StripRecipe};
 use crate::schema::{self, PackageFormat, Upgrades};
 use crate::sources::Source;
@@ -188,6 +189,7 @@ impl Lowering {
                 children: description.applications.iter().map(|a| a.app.clone()).collect(),
                 system_env: BTreeMap::new(),
                 mix: String::new(),
+                rebar_config: None,
                 problem: None,
             });
         }
@@ -205,11 +207,11 @@ impl Lowering {
     ) -> Result<(), Vec<Diagnostic>> {
         let all: Arc<BTreeSet<String>> = Arc::new(applications.iter().map(|a| a.app.clone()).collect());
         let folders: Vec<&str> = applications.iter().map(|a| a.dest.as_str()).collect();
-        for application in applications {
+        let source = |application: &Application| -> Result<Source, Vec<Diagnostic>> {
             let others = folders.iter().copied().filter(|folder| *folder != application.dest);
             let mut inner: Vec<&str> = others.collect();
             inner.push(&description.project.deps_path);
-            let source = match whole.fetched.get(&application.app) {
+            Ok(match whole.fetched.get(&application.app) {
                 Some(fetched) => {
                     Source::Fetched { at: fetched.at.clone(), step: fetch::step(&application.app) }
                 }
@@ -220,9 +222,14 @@ impl Lowering {
                     let files = self.sources.of(&at, &inner).map_err(failed)?;
                     Source::Folder { at, files, history: edited.then(|| fetch::step(&application.app)) }
                 }
-            };
+            })
+        };
+        let sources: Vec<Source> = applications.iter().map(source).collect::<Result<_, _>>()?;
+        let named = self.named(applications, &sources, whole)?;
+        for (application, source) in applications.iter().zip(sources) {
+            let named = named.get(&application.app);
             let visible: Vec<&Application> = description
-                .visible(&application.children)
+                .visible(application, named)
                 .into_iter()
                 .filter(|seen| seen.app != application.app)
                 .collect();
@@ -251,6 +258,7 @@ impl Lowering {
                 sees,
                 dependencies,
                 dependency_config: description.project.dependency_config.clone(),
+                named: named.cloned().unwrap_or_default(),
                 all: Arc::clone(&all),
                 deps_path: description.project.deps_path.clone(),
                 lockfile: description.project.lockfile.clone(),
@@ -264,6 +272,32 @@ impl Lowering {
             );
         }
         Ok(())
+    }
+
+    /// Which applications name which others. The project itself sees all of them anyway.
+    fn named(
+        &self,
+        applications: &[Application],
+        sources: &[Source],
+        whole: &Whole,
+    ) -> Result<Named, Vec<Diagnostic>> {
+        let project = applications.iter().find(|application| application.dest == ".");
+        let dependencies: Vec<(&str, Code<'_>)> = applications
+            .iter()
+            .zip(sources)
+            .filter(|(application, _)| application.dest != ".")
+            .filter_map(|(application, source)| {
+                let code = match source {
+                    Source::Folder { files, .. } => Code::Folder(files),
+                    Source::Fetched { .. } => {
+                        Code::Tree(&self.store, whole.fetched.get(&application.app)?.tree)
+                    }
+                };
+                Some((application.app.as_str(), code))
+            })
+            .collect();
+        named(&dependencies, project.map(|project| project.app.as_str()), self.names.as_deref())
+            .map_err(failed)
     }
 
     pub(super) fn add_strips(

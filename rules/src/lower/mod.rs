@@ -43,6 +43,8 @@ pub struct Lowering {
     pub root: PathBuf,
     /// Its files.
     pub sources: Arc<Sources>,
+    /// What was fetched.
+    pub store: Store,
     /// What is needed to build the project; `None`: there is none.
     pub common: Option<Common>,
     /// How dependencies are fetched.
@@ -53,6 +55,8 @@ pub struct Lowering {
     pub watched: Vec<PathBuf>,
     /// Variables that it depends on, besides PATH.
     pub variables: Vec<&'static str>,
+    /// Where it is kept which applications name which others, to save looking again.
+    pub names: Option<PathBuf>,
 }
 
 /// A release as a graph of steps.
@@ -115,8 +119,20 @@ impl Lowering {
         };
         let Choice { warnings, watched, variables, .. } = choice;
         let sources = Arc::new(Sources::new(root, stat));
-        let remotes = Arc::default();
-        Ok(Lowering { file, root: root.to_owned(), sources, common, remotes, warnings, watched, variables })
+        let (store, remotes) = (store.clone(), Arc::default());
+        let root = root.to_owned();
+        Ok(Lowering {
+            file,
+            root,
+            sources,
+            store,
+            common,
+            remotes,
+            warnings,
+            watched,
+            variables,
+            names: None,
+        })
     }
 
     /// Folders beside the project that its mix.exs seems to name: a guess that saves asking Mix twice.

@@ -65,7 +65,10 @@ pub struct Compile {
     pub dependencies: Vec<Dependency>,
     /// What the project hands down to dependencies.
     pub dependency_config: String,
-    /// Names of all applications of the project: the configuration of one that it does not see is none of its business.
+    /// Applications that its sources name, seen or not: it may ask for their configuration.
+    pub named: BTreeSet<String>,
+    /// Names of all applications of the project: the configuration of one that it neither sees nor names is none of its
+    /// business.
     pub all: Arc<BTreeSet<String>>,
     /// Where dependencies lie, seen from the project's folder.
     pub deps_path: String,
@@ -83,6 +86,7 @@ impl Compile {
         found.retain(|(app, _)| {
             *app == self.application.app
                 || self.sees.iter().any(|seen| seen.app == *app)
+                || self.named.contains(app)
                 || !self.all.contains(app)
         });
         Ok(found)
@@ -120,6 +124,12 @@ impl Action for Compile {
         parts.list("dependencies", self.sees.iter().map(|seen| seen.app.as_str()));
         parts.list("dependency options", self.dependencies.iter().map(|seen| seen.mix.as_str()));
         parts.text("dependency configuration", &self.dependency_config);
+        if let Some(config) = &app.rebar_config {
+            parts.text("rebar.config", config);
+        }
+        if app.from_umbrella {
+            parts.text("from umbrella", "yes");
+        }
         if let Some(command) = &app.compile {
             parts.text("command", command.to_string());
         }
@@ -202,6 +212,8 @@ impl Compile {
             ("manager", Value::atom(self.manager())),
             ("root", Value::Bool(self.root)),
             ("fetchable", Value::Bool(app.fetchable)),
+            ("from_umbrella", Value::Bool(app.from_umbrella)),
+            ("rebar_config", Value::text(app.rebar_config.as_deref().unwrap_or_default())),
             ("code_paths", Value::List(code_paths)),
             ("dependencies", Value::List(dependencies.collect())),
             ("dependency_config", Value::text(&self.dependency_config)),
