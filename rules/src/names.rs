@@ -148,29 +148,29 @@ fn texts(code: &Code<'_>) -> Result<Vec<(String, String)>, StepError> {
     };
     match code {
         Code::Folder(files) => {
-            for (path, entry) in files.entries() {
+            for (path, _) in files.entries().filter(|(path, entry)| is_file(entry) && is_code(path)) {
                 let real = files.root().join(path);
-                match (entry, is_code(path)) {
-                    (Entry::File { .. }, true) => match fs::read(&real) {
-                        Ok(bytes) => keep(path, &bytes),
-                        // Whoever compiles it finds out.
-                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(StepError::io("read", &real, &error)),
-                    },
-                    _ => {}
+                match fs::read(&real) {
+                    Ok(bytes) => keep(path, &bytes),
+                    // Whoever compiles it finds out.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(StepError::io("read", &real, &error)),
                 }
             }
         }
         Code::Tree(store, tree) => {
-            for (path, node) in store.walk(tree)? {
-                match (node, is_code(&path)) {
-                    (Node::File { digest, .. }, true) => keep(&path, &store.read(&digest)?),
-                    _ => {}
+            for (path, node) in store.walk(tree)?.into_iter().filter(|(path, _)| is_code(path)) {
+                if let Node::File { digest, .. } = node {
+                    keep(&path, &store.read(&digest)?);
                 }
             }
         }
     }
     Ok(texts)
+}
+
+fn is_file(entry: &Entry) -> bool {
+    matches!(entry, Entry::File { .. })
 }
 
 fn is_code(path: &str) -> bool {
