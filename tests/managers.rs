@@ -16,7 +16,7 @@ fn erlang_project(space: &TestSpace) -> Project {
     let deps = r#"{:transform, path: "deps/transform", override: true}, {:plain, path: "deps/plain"},
         {:grammar, path: "deps/grammar"}, {:scripted, path: "deps/scripted", manager: :rebar3},
         {:hooked, path: "deps/hooked"}, {:several, path: "deps/several", manager: :rebar3}"#;
-    let project = project(
+    project(
         space,
         "ours",
         "works",
@@ -128,8 +128,7 @@ fn erlang_project(space: &TestSpace) -> Project {
             ("deps/several/src/several.erl", "-module(several).\n-export([value/0]).\nvalue() -> ?BY.\n"),
             ("deps/several/ebin/leftover.beam", "left by somebody\n"),
         ],
-    );
-    project
+    )
 }
 
 #[test]
