@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use relgraph_engine::{Cancel, Mount, SandboxPolicy, SandboxSpec, Sandboxer};
@@ -79,7 +79,12 @@ impl Mix {
         let finished = sandboxer.run(&spec, &Cancel::new(), &|_, _| {}).expect("mix starts");
         let said = String::from_utf8_lossy(&finished.stderr).into_owned();
         assert!(finished.status.success(), "{said}{}", String::from_utf8_lossy(&finished.stdout));
-        snapshot(&self.work.join(&self.at).join("_build/prod/rel").join(name))
+        snapshot(&self.folder(name))
+    }
+
+    /// Where the release of that name is.
+    fn folder(&self, name: &str) -> PathBuf {
+        self.work.join(&self.at).join("_build/prod/rel").join(name)
     }
 
     fn clean(&self) {
@@ -128,9 +133,16 @@ pub fn assert_same(project: &Project, mix: &Mix, name: &str, version: &str) {
         let unsteady: BTreeSet<String> = differences(&theirs, &again).into_iter().collect();
         differ.retain(|path| !unsteady.contains(path));
     }
+    // What `relgraph verify` would say of it.
+    let inside = |path: &str| {
+        let read = |folder: &Path| std::fs::read(folder.join(path)).unwrap_or_default();
+        let (one, other) = (read(&project.release(name)), read(&mix.folder(name)));
+        let findings = relgraph_rules::verify::bytes(path, &one, &other);
+        findings.iter().take(5).map(|finding| format!("\n    {finding:?}")).collect::<String>()
+    };
     let shown: Vec<String> = differ
         .iter()
-        .map(|path| format!("{path}: {:?}, Mix: {:?}", ours.get(path), theirs.get(path)))
+        .map(|path| format!("{path}: {:?}, Mix: {:?}{}", ours.get(path), theirs.get(path), inside(path)))
         .collect();
     assert!(differ.is_empty(), "{}", shown.join("\n"));
     // Had the two snapshots nothing in common, there would be nothing to differ in.
