@@ -235,3 +235,151 @@ fn an_umbrella_of_rebar3_is_compiled_as_rebar3_does_it_one_application_at_a_time
     copy(&shop.dir, &other.dir);
     assert_eq!(other.build().executed(), 0);
 }
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let fixed = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"];
+    said(Command::new("git").arg("-C").arg(folder).args(fixed).args(args))
+}
+
+fn commit(project: &Project, tag: Option<&str>) {
+    if !project.dir.join(".git").is_dir() {
+        git(&project.dir, &["init", "--quiet"]);
+    }
+    git(&project.dir, &["add", "--all"]);
+    git(&project.dir, &["commit", "--quiet", "--allow-empty", "--message", "change"]);
+    if let Some(tag) = tag {
+        git(&project.dir, &["tag", tag]);
+    }
+}
+
+fn spec(app: &str, version: &str, needs: &str) -> String {
+    format!(
+        "{{application, {app}, [{{description, \"d\"}}, {{vsn, {version}}}, {{registered, []}}, \
+         {{applications, [kernel, stdlib{needs}]}}]}}.\n"
+    )
+}
+
+#[test]
+fn dependencies_that_rebar3_fetched_are_built_with_the_versions_that_their_history_gives_them() {
+    let space = TestSpace::cold();
+    let library = |name: &str, files: Files<'_>| {
+        let library = Project::new(space.path(name), space.store());
+        for (path, text) in files {
+            library.write(path, text);
+        }
+        library
+    };
+    let low = library(
+        "low",
+        &[
+            ("src/low.app.src", &spec("low", "git", "")),
+            ("src/low.erl", "-module(low).\n-export([parse_transform/2]).\nparse_transform(F, _) -> F.\n"),
+        ],
+    );
+    commit(&low, Some("v2.0.1"));
+    let url = |of: &Project| format!("file://{}", of.dir.display());
+    let config = format!("{{deps, [{{low, {{git, \"{}\", {{tag, \"v2.0.1\"}}}}}}]}}.\n", url(&low));
+    let high = library(
+        "high",
+        &[
+            ("rebar.config", &config),
+            ("src/high.app.src", &spec("high", "{git, short}", "")),
+            (
+                "src/high.erl",
+                "-module(high).\n-compile({parse_transform, low}).\n-export([f/0]).\nf() -> 1.\n",
+            ),
+        ],
+    );
+    commit(&high, None);
+
+    let config = format!(
+        "{{deps, [{{high, {{git, \"{}\", {{branch, \"main\"}}}}}}]}}.\n{{relx, [{{release, {{shop, \"1\"}}, [shop, high, low]}}]}}.\n",
+        url(&high)
+    );
+    let shop = project(
+        &space,
+        "shop",
+        "shop",
+        &[
+            ("rebar.config", &config),
+            (".gitignore", "_build\n"),
+            ("src/shop.app.src", &spec("shop", "\"git\"", ", high")),
+            ("src/shop.erl", "-module(shop).\n-export([f/0]).\nf() -> high:f().\n"),
+        ],
+    );
+    commit(&shop, None);
+    let shop = without_elixir(&space, shop);
+
+    let said_of_it = shop.refused(1);
+    for word in [
+        "dependency high is not there",
+        "shop needs it, from {git,",
+        "_build/default/lib/high",
+        "rebar3 get-deps",
+    ] {
+        assert!(said_of_it.contains(word), "no {word:?} in\n{said_of_it}");
+    }
+    said(Command::new("rebar3").arg("get-deps").current_dir(&shop.dir).env("HOME", space.path("home")));
+
+    let apps = ["shop", "high", "low"];
+    assert_same(&space, &shop, &apps);
+    // What rebar3 compiles beside what it fetched is nobody's input.
+    said(Command::new("rebar3").arg("compile").current_dir(&shop.dir).env("HOME", space.path("home")));
+    assert_eq!(shop.build().executed(), 0);
+
+    // A commit that changes no file changes the version, of this application alone.
+    commit(&shop, Some("v0.7"));
+    let ran: Vec<String> = shop.ran().into_iter().filter(|step| step.starts_with("compile ")).collect();
+    assert_eq!(ran, ["compile shop"]);
+    fs::remove_dir_all(space.path("rebar3")).expect("removed");
+    assert_same(&space, &shop, &["shop"]);
+}
+
+#[test]
+fn packages_of_hex_that_rebar3_fetched_need_no_repository() {
+    let space = TestSpace::new();
+    let hash = "0123456789ABCDEF".repeat(4);
+    let lock = format!(
+        "{{\"1.2.0\",\n[{{<<\"lower\">>,{{pkg,<<\"lower\">>,<<\"0.9.0\">>}},1}},\n {{<<\"upper\">>,{{pkg,<<\"upper_pkg\">>,<<\"1.1.0\">>}},0}}]}}.\n\
+         [{{pkg_hash,[{{<<\"lower\">>, <<\"{hash}\">>}},{{<<\"upper\">>, <<\"{hash}\">>}}]}},\n\
+         {{pkg_hash_ext,[{{<<\"lower\">>, <<\"{hash}\">>}},{{<<\"upper\">>, <<\"{hash}\">>}}]}}].\n"
+    );
+    let metadata = "{<<\"name\">>,<<\"upper_pkg\">>}.\n{<<\"version\">>,<<\"1.1.0\">>}.\n{<<\"app\">>,<<\"upper\">>}.\n\
+                    {<<\"requirements\">>,[{<<\"lower\">>,[{<<\"app\">>,<<\"lower\">>},{<<\"optional\">>,false},{<<\"requirement\">>,<<\"~> 0.9\">>}]}]}.\n";
+    let at = |path: &str| format!("_build/default/lib/{path}");
+    let shop = project(
+        &space,
+        "hex",
+        "shop",
+        &[
+            (
+                "rebar.config",
+                "{deps, [{upper, \"~> 1.0\", {pkg, upper_pkg}}]}.\n{relx, [{release, {shop, \"1\"}, [shop]}]}.\n",
+            ),
+            ("rebar.lock", &lock),
+            ("src/shop.app.src", &spec("shop", "\"1.0.0\"", ", upper")),
+            ("src/shop.erl", "-module(shop).\n-export([f/0]).\nf() -> upper:f().\n"),
+            (&at("upper/hex_metadata.config"), metadata),
+            (&at("upper/src/upper.app.src"), &spec("upper", "\"1.1.0\"", ", lower")),
+            (
+                &at("upper/src/upper.erl"),
+                "-module(upper).\n-export([f/0]).\n-include_lib(\"lower/include/lower.hrl\").\nf() -> ?LOWER.\n",
+            ),
+            (
+                &at("lower/hex_metadata.config"),
+                "{<<\"name\">>,<<\"lower\">>}.\n{<<\"version\">>,<<\"0.9.0\">>}.\n",
+            ),
+            (&at("lower/src/lower.app.src"), &spec("lower", "\"0.9.0\"", "")),
+            (&at("lower/src/lower.erl"), "-module(lower).\n-export([f/0]).\nf() -> 1.\n"),
+            (&at("lower/include/lower.hrl"), "-define(LOWER, low).\n"),
+        ],
+    );
+    let made = ours(&shop, &["shop", "upper", "lower"]);
+    for beam in ["shop/ebin/shop.beam", "upper/ebin/upper.beam", "lower/ebin/lower.beam"] {
+        assert!(made.contains_key(beam), "{made:?}");
+    }
+    // An edit of what was fetched counts as any other.
+    shop.edit(&at("lower/include/lower.hrl"), "low)", "lower)");
+    let ran: Vec<String> = shop.ran().into_iter().filter(|step| step.starts_with("compile ")).collect();
+    assert_eq!(ran, ["compile lower", "compile upper"]);
+}

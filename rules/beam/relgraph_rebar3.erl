@@ -1,5 +1,4 @@
-%% rebar3 in this VM: a provider that runs after rebar3 has found applications and dependencies, and its sources of
-%% dependencies without the network.
+%% rebar3 in this VM: a provider that runs after rebar3 has found applications and dependencies.
 %%
 %% rebar3 itself reads the configuration, applies profiles and overrides, finds applications and puts them in order. What it
 %% knows then is handed to the provider's caller.
@@ -7,21 +6,20 @@
 
 -export([run/1, run/2, say/2]).
 -export([init/1, do/1, format_error/1]).
--export([init/2, lock/2, download/4, needs_update/2, make_vsn/2]).
 
 %% Runs rebar3 in the profile that the request names, up to the point where everything is known and nothing is compiled.
 -spec run(map()) -> tuple().
 run(Request) ->
-    {ok, Providers} = loaded(providers),
+    _ = application:load(rebar),
+    {ok, Providers} = application:get_env(rebar, providers),
     ok = application:set_env(rebar, providers, Providers ++ [?MODULE]),
     run(Request, ["relgraph"]),
     erase(relgraph_state).
 
 %% Runs a command of rebar3 in the profile that the request names.
 -spec run(map(), [string()]) -> ok.
-run(#{env := Profile}, Command) ->
-    {ok, Resources} = loaded(resources),
-    ok = application:set_env(rebar, resources, [{Type, ?MODULE} || {Type, _} <- Resources]),
+run(#{env := Profile} = Request, Command) ->
+    ok = relgraph_rebar3_source:use(Request),
     Whole =
         case Profile of
             default -> Command;
@@ -33,10 +31,6 @@ run(#{env := Profile}, Command) ->
     catch
         Class:Reason:Stack when Class =/= exit -> say(Reason, {Class, Stack})
     end.
-
-loaded(Key) ->
-    _ = application:load(rebar),
-    application:get_env(rebar, Key).
 
 %% Ends the request with what rebar3 says about an error.
 -spec say(term(), term()) -> no_return().
@@ -90,34 +84,5 @@ do(State) ->
     {ok, State}.
 
 -spec format_error(term()) -> iolist().
-format_error({unfetched, Name, Source}) ->
-    io_lib:format(
-        "dependency ~ts is not fetched: it comes from ~ts, and steps have no network~n"
-        "run `rebar3 get-deps` in the project's folder to fetch it",
-        [Name, Source]
-    );
 format_error(Reason) ->
     io_lib:format("~tp", [Reason]).
-
-%% Where dependencies come from: what was fetched is taken as it is.
-
--spec init(atom(), tuple()) -> {ok, tuple()}.
-init(Type, _State) ->
-    {ok, rebar_resource_v2:new(Type, ?MODULE, #{type => Type})}.
-
--spec lock(tuple(), map()) -> tuple().
-lock(AppInfo, _) ->
-    rebar_app_info:source(AppInfo).
-
--spec download(string(), tuple(), tuple(), map()) -> no_return().
-download(_Folder, AppInfo, _State, _) ->
-    Source = rebar_resource_v2:format_source(AppInfo),
-    throw({error, {?MODULE, {unfetched, rebar_app_info:name(AppInfo), Source}}}).
-
--spec needs_update(tuple(), map()) -> boolean().
-needs_update(_AppInfo, _) ->
-    false.
-
--spec make_vsn(tuple(), map()) -> {plain, string()} | {error, string()}.
-make_vsn(_AppInfo, _) ->
-    {error, "steps do not see the history of the project"}.

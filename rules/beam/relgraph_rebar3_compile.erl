@@ -6,8 +6,8 @@
 %% Compiles the application of `recipe' into the folder that this names. `code_paths' are the folders of modules that it sees,
 %% `beside' the sources of other applications of the project, where rebar3 looks for what they include.
 -spec run(map()) -> map().
-run(#{recipe := File, code_paths := Paths, beside := Beside}) ->
-    _ = application:load(rebar),
+run(#{recipe := File, code_paths := Paths, beside := Beside} = Request) ->
+    ok = relgraph_rebar3_source:use(Request),
     {State, App} = relgraph_recipe:read(File),
     ok = rebar_log:init(command_line, rebar_log:default_level()),
     rebar_paths:set_paths([plugins], State),

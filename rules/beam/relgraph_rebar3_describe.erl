@@ -66,9 +66,10 @@ origin(dependency, true) -> checkout;
 origin(dependency, false) -> fetched.
 
 relative(Path, Root) ->
-    case rebar_dir:make_relative_path(Path, Root) of
-        [] -> <<".">>;
-        Short -> unicode:characters_to_binary(Short)
+    [Whole, Base] = [unicode:characters_to_binary(filename:absname(One)) || One <- [Path, Root]],
+    case Whole of
+        Base -> <<".">>;
+        _ -> unicode:characters_to_binary(rebar_dir:make_relative_path(Path, Root))
     end.
 
 text(Name) when is_atom(Name) -> atom_to_binary(Name);

@@ -147,8 +147,10 @@ fn erlang(
     let report = engine.run(&graph, None, observer)?;
     let Some(result) = report.result(DESCRIBE) else { return Err(BuildError::Failed(Box::new(report))) };
     let project = erlang::describe::Describe::read(&engine.store, result).map_err(unreadable)?;
+    let mut around = Around::default();
+    around.looked_at = lowering.looked_at(&project);
     let lowered = lowering.erlang_release(common, project).map_err(BuildError::Wrong)?;
-    Ok(Ready { lowered, around: Around::default() })
+    Ok(Ready { lowered, around })
 }
 
 fn unreadable(error: StepError) -> BuildError {

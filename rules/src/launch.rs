@@ -64,8 +64,8 @@ pub fn elixir_cli(args: &[String]) -> Vec<String> {
 pub fn waiting(cx: &StepContext<'_>, common: &Common, work: &Path) -> Result<SandboxSpec, StepError> {
     let prefix = cx.sandbox.prefix(work);
     let folder = format!("{prefix}/driver");
-    let mut flags = vec!["-pa".to_owned(), folder.clone()];
-    let mut mounts = vec![Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder)];
+    let mut flags = vec!["-pa".to_owned()];
+    let mut mounts = vec![Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder.clone())];
     if common.tool == Tool::Rebar3 {
         let tree = rebar3(cx)?;
         let folder = format!("{prefix}/rebar3");
@@ -73,6 +73,8 @@ pub fn waiting(cx: &StepContext<'_>, common: &Common, work: &Path) -> Result<San
         flags.extend(names.entries.keys().map(|name| format!("{folder}/{name}/ebin")));
         mounts.push(Mount::read_only(cx.store.checkout(&tree)?, folder));
     }
+    // The last is looked into first: modules of ours take the place of some of rebar3's.
+    flags.push(folder);
     let start = if common.toolchain.elixir.is_some() {
         elixir_cli(&["-e".to_owned(), format!(":relgraph_driver.main([\"{prefix}\"])")])
     } else {
@@ -98,7 +100,6 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
         ("PATH", path),
         ("HOME", home.clone()),
         ("HEX_OFFLINE", "1".into()),
-        ("REBAR_OFFLINE", "1".into()),
         ("LANG", "C.UTF-8".into()),
         ("LC_ALL", "C.UTF-8".into()),
         ("TZ", "UTC".into()),

@@ -55,9 +55,7 @@ impl Sources {
         }
         let dir = self.root.join(folder);
         let sources = dir.join("src").is_dir();
-        let made = |path: &str| {
-            path == ".rebar3" || (sources && path.starts_with("ebin/") && !path.ends_with(".app.src"))
-        };
+        let made = |path: &str| path == ".rebar3" || (sources && path.split('/').next() == Some("ebin"));
         let snapshot = Arc::new(Snapshot::take(&dir, &made, &self.stat)?);
         seen.insert(folder.to_owned(), Arc::clone(&snapshot));
         Ok(snapshot)

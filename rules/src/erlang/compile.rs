@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use relgraph_cache::{Digest, Node};
+use relgraph_cache::{Digest, Node, Probe};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::history::History;
 use super::project::PROJECT;
 use crate::discover::Scope;
 use crate::layout::Layout;
@@ -39,6 +40,8 @@ pub struct Compile {
     pub source: Arc<Snapshot>,
     /// What of the project's folder belongs to no application, where the application is one of several in it.
     pub rest: Option<Arc<Snapshot>>,
+    /// Its history, where its version comes from it.
+    pub history: Option<History>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What it sees, in the order of the description.
@@ -133,6 +136,9 @@ impl Action for Compile {
         parts.text("build folder", self.layout.at(&app.build));
         parts.list("dependencies", self.sees.iter().map(|(seen, _)| seen.app.as_str()));
         parts.digest("recipe", &recipe(cx, &self.application)?);
+        if let Some(history) = &self.history {
+            parts.list("history", [&history.version, &history.short, &history.long]);
+        }
         Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
     }
 
@@ -156,7 +162,7 @@ impl Action for Compile {
         }
         same &= self.source.stage(&vm.real(&at))?;
         vm.write("recipe.etf", &cx.store.read(&recipe(cx, &self.application)?)?)?;
-        let pairs = vec![
+        let mut pairs = vec![
             ("recipe", Value::text(vm.inside("recipe.etf"))),
             ("app", Value::atom(&app.app)),
             ("dest", Value::text(vm.inside(&at))),
@@ -164,6 +170,7 @@ impl Action for Compile {
             ("code_paths", Value::List(code_paths)),
             ("beside", Value::List(beside)),
         ];
+        pairs.extend(self.history.iter().map(|history| ("history", history.value())));
         let operation = match self.common.tool {
             Tool::Otp => "compile_otp",
             _ => "compile_rebar3",
@@ -193,6 +200,10 @@ impl Action for Compile {
         };
         let mut probes = scope.probes(&facts, cx.env)?;
         probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
+        if self.is_built_in_place(app) {
+            // They are taken as they lie there: nobody read them.
+            probes.extend(PARTS.map(|part| Probe::Tree(format!("{build}/{part}"))));
+        }
         let built = vm.real(&build);
         drop_dead_links(&built)?;
         let outputs = outputs(cx.store, &built, &app.app)?;

@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod describe;
+pub mod history;
 pub mod make;
 pub mod project;
 pub mod release;

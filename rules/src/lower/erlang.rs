@@ -1,7 +1,7 @@
 //! A project in Erlang alone as steps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relgraph_engine::Graph;
@@ -10,6 +10,7 @@ use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
 use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
+use crate::erlang::history::{self, History};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
 use crate::source::{Entry, Snapshot};
@@ -19,6 +20,9 @@ use crate::steps::describe::Whole;
 use crate::steps::driver::{self, Driver};
 use crate::tool::{self, Tool};
 use crate::vm::{Common, DRIVER};
+
+/// Where rebar3 puts what it fetches.
+const PLACES: [&str; 2] = ["_build/default/lib", "_build/default/plugins"];
 
 impl Lowering {
     /// The graph that asks the tool what the project is.
@@ -93,6 +97,7 @@ impl Lowering {
                 application: application.clone(),
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
+                history: self.history(source, &application.dest),
                 layout: whole.layout.clone(),
                 sees,
             };
@@ -161,6 +166,27 @@ impl Lowering {
         Ok(())
     }
 
+    /// The history of an application, where its version comes from it.
+    fn history(&self, source: &Snapshot, dest: &str) -> Option<History> {
+        let specifications = source.entries().map(|(path, _)| path).filter(|path| path.contains(".app.src"));
+        let texts = specifications.filter_map(|path| std::fs::read_to_string(source.root().join(path)).ok());
+        texts.into_iter().any(|text| history::is_asked_for(&text)).then(|| History::of(&self.root.join(dest)))
+    }
+
+    /// Files besides the sources that decided what is built.
+    pub fn looked_at(&self, project: &ErlangProject) -> BTreeSet<PathBuf> {
+        let folders = project.applications.iter().map(|application| application.dest.as_str());
+        let whole = self.whole(&Around::default());
+        let source = |dest| Some((dest, self.erlang_source(&whole, project, dest).ok()?));
+        let sources = folders.filter_map(source);
+        let mut found: BTreeSet<PathBuf> = sources
+            .filter_map(|(dest, source)| self.history(&source, dest))
+            .flat_map(|history| history.looked_at)
+            .collect();
+        found.extend(PLACES.map(|place| self.root.join(place)));
+        found
+    }
+
     pub(super) fn erlang_source(
         &self,
         whole: &Whole,
@@ -187,7 +213,9 @@ impl Lowering {
                 found.extend(
                     entries
                         .filter(|entry| is_installed(&entry.path()))
-                        .filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?))),
+                        .filter_map(|entry| entry.file_name().into_string().ok())
+                        .filter(|name| !name.starts_with('.'))
+                        .map(|name| format!("{folder}/{name}")),
                 );
             }
         }
