@@ -358,7 +358,8 @@ defmodule Relgraph.Boot do
           release.config_providers != [],
       cookie: release.options[:cookie],
       overlays: release.options[:overlays] |> List.wrap() |> Enum.map(&to_string/1),
-      templates: to_string(release.options[:rel_templates_path] || "rel")
+      templates: to_string(release.options[:rel_templates_path] || "rel"),
+      skip_mode_validation_for: List.wrap(release.options[:skip_mode_validation_for])
     }
   end
 end

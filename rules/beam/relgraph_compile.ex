@@ -15,17 +15,18 @@ defmodule Relgraph.Compile do
     load_configured(request)
     System.put_env(Map.get(request, :system_env, []))
 
-    case request do
-      # Mix leaves it alone, too, and asks for no more than an empty place.
-      %{command: false} -> File.mkdir_p!(Path.join(request.build, "ebin"))
-      %{command: command} when is_binary(command) -> command(request, command)
-      %{manager: :mix} -> mix(request)
-      %{manager: :rebar3} -> rebar3(request)
-      %{manager: :make} -> make(request)
-    end
+    answer =
+      case request do
+        # Mix leaves it alone, too, and asks for no more than an empty place.
+        %{command: false} -> File.mkdir_p!(Path.join(request.build, "ebin"))
+        %{command: command} when is_binary(command) -> command(request, command)
+        %{manager: :mix} -> mix(request)
+        %{manager: :rebar3} -> rebar3(request)
+        %{manager: :make} -> make(request)
+      end
 
     unless request.root, do: check(request)
-    %{}
+    if is_map(answer), do: answer, else: %{}
   end
 
   # What Mix looks at when a dependency was compiled: whether it is the application, in the version, that was asked for.
@@ -80,6 +81,7 @@ defmodule Relgraph.Compile do
     Mix.Project.in_project(request.app, request.dest, [consolidate_protocols: false], fn module ->
       Relgraph.Dependencies.put(module, request)
       Mix.Task.run("compile", @options)
+      no_warn_undefined(Mix.Project.config())
     end)
   end
 
@@ -93,7 +95,27 @@ defmodule Relgraph.Compile do
 
     Relgraph.Dependencies.in_dependency(request, fn ->
       Mix.Task.run("compile", options ++ ["--no-code-path-pruning"])
+      no_warn_undefined(Mix.Project.config())
     end)
+  end
+
+  # What the compiler is told not to complain about when it is not there, in every module of the application.
+  defp no_warn_undefined(config) do
+    in_options =
+      case config[:elixirc_options][:no_warn_undefined] do
+        all when all in [nil, :all] -> []
+        modules -> List.wrap(modules)
+      end
+
+    modules =
+      for one <- List.wrap(config[:xref][:exclude]) ++ in_options, uniq: true do
+        case one do
+          {module, function, arity} -> "#{module}.#{function}/#{arity}"
+          module -> to_string(module)
+        end
+      end
+
+    %{no_warn_undefined: modules}
   end
 
   defp rebar3(request) do

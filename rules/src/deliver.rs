@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use relgraph_cache::{Digest, Link, Node, RecordKind, ReleaseRow, Store, StoreError, swap_in};
 use serde::{Deserialize, Serialize};
 
+use crate::preflight::Finding;
 use crate::project::ReleasedApplication;
 use crate::staging::Staging;
 
@@ -37,6 +38,9 @@ pub struct ReleaseRecord {
     pub otp: Option<String>,
     /// How its steps were confined: the weakest.
     pub sandbox: Option<String>,
+    /// What the preflight found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// The version of relgraph.
     pub built_by: String,
     /// When, in milliseconds since 1970.

@@ -207,6 +207,9 @@ pub struct BootFacts {
     /// What the user should know about it.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Applications whose modes Mix was told not to look at.
+    #[serde(default)]
+    pub skip_mode_validation_for: BTreeSet<String>,
 }
 
 /// One application of a release.

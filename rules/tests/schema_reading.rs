@@ -57,7 +57,10 @@ fn one_line_is_complete() {
     assert_eq!(file.release, "sequence");
     assert_eq!(file.file(), Path::new("release.yaml"));
     assert!(
-        file.version.is_none() && file.runtime.is_none() && file.strip.is_none() && file.package.is_none()
+        file.version.is_none()
+            && file.runtime.include.is_none()
+            && file.strip.is_none()
+            && file.package.is_none()
     );
     assert!(file.overlays.is_none() && file.executables_for.is_none() && file.sandbox.is_none());
     assert_eq!(
@@ -77,7 +80,7 @@ fn every_key_is_read() {
     );
     let modes = [("zebra".to_string(), StartMode::Permanent), ("runtime_tools".to_string(), StartMode::Load)];
     assert_eq!(file.applications, modes);
-    assert_eq!(file.runtime, Some(Runtime::At(PathBuf::from("/opt/erlang"))));
+    assert_eq!(file.runtime.include, Some(Runtime::At(PathBuf::from("/opt/erlang"))));
     assert_eq!(file.strip, Some(Strip::Yes { keep: vec!["Docs".into()], compress: true }));
     assert_eq!(file.cookie.as_ref().map(|cookie| cookie.expose()), Some("s3cret"));
     assert!(!format!("{file:?}").contains("s3cret"));
@@ -151,7 +154,7 @@ fn runtime_in_all_its_forms() {
         ("{include: true}", Runtime::Own),
         ("{include: otp}", Runtime::At("otp".into())),
     ] {
-        assert_eq!(parse(&format!("release: a\nruntime: {text}")).runtime, Some(expected), "{text}");
+        assert_eq!(parse(&format!("release: a\nruntime: {text}")).runtime.include, Some(expected), "{text}");
     }
 }
 

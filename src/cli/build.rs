@@ -11,7 +11,8 @@ use relgraph_engine::{Expect, Freshness, Run, RunReport, State, StepError, StepE
 use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
 use relgraph_rules::diagnostic::{Diagnostic, nearest};
-use relgraph_rules::steps::{assemble, boot, boot::Boot, describe, package};
+use relgraph_rules::preflight::{self, Finding};
+use relgraph_rules::steps::{self, assemble, boot, boot::Boot, describe, package};
 use relgraph_rules::watch::Watched;
 
 use super::context::Context;
@@ -59,6 +60,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         && state.is_fresh(&context.env) == Freshness::Fresh
         && let Some(summary) = Summary::decode(&state.summary)
     {
+        context.complain(&summary.warnings);
         summary.up_to_date(began.elapsed()).print(context);
         return Ok(exit::DONE);
     }
@@ -74,7 +76,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let times =
         session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
     let progress = Progress::new(context, times, session.engine.jobs);
-    let outcome = steps(&session, &progress);
+    let outcome = run_steps(&session, &progress);
     progress.finish();
     let report = session.engine.report();
     let run = Run::of(&session.lowering.file.release, started, &report);
@@ -103,13 +105,26 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     let Some(ready) = ready.filter(|_| report.is_success()) else {
         context.complain(&failure::diagnostics(&report));
         if context.json() {
-            crate::render::say(&Summary::failed(&report, began.elapsed()).to_string());
+            crate::render::say(&Summary::failed(&report, &[], began.elapsed()).to_string());
         }
         return Ok(exit::FAILED);
     };
     context.complain(&ready.lowered.warnings);
     context.complain(&noticed(&session, &report));
-    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report)?;
+    let findings = findings(&session, &report)?;
+    let file = &session.lowering.file;
+    let judged = preflight::judge(&findings, &file.preflight, &session.lowering.root);
+    context.complain(&judged.warnings);
+    if !judged.errors.is_empty() {
+        context.complain(&judged.errors);
+        tell("the last good release is as it was");
+        if context.json() {
+            crate::render::say(&Summary::failed(&report, &findings, began.elapsed()).to_string());
+        }
+        return Ok(exit::FAILED);
+    }
+    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, findings)?;
+    let summary = summary.with_warnings(judged.warnings);
     keep_state(context, &session, &paths, &ready, &report, &summary);
     session.store().index().flush();
     summary.took(began.elapsed()).print(context);
@@ -117,7 +132,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
 }
 
 /// Asks Mix, then runs everything.
-fn steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
+fn run_steps(session: &Session, progress: &Progress) -> Result<Ready, BuildError> {
     let ready = build::lower(&session.engine, &session.lowering, build::Purpose::Run, progress)?;
     let graph = &ready.lowered.graph;
     if let Some(name) = session.engine.force.iter().find(|name| graph.step(name).is_none()) {
@@ -155,6 +170,7 @@ fn deliver(
     state: Option<&State>,
     ready: &Ready,
     report: &RunReport,
+    findings: Vec<Finding>,
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
@@ -212,6 +228,7 @@ fn deliver(
             .filter_map(|s| s.result.as_ref()?.sandbox)
             .max()
             .map(|mode| mode.word().to_owned()),
+        findings: findings.clone(),
         built_by: env!("CARGO_PKG_VERSION").to_owned(),
         built_at: SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -227,8 +244,17 @@ fn deliver(
             path: dest,
         },
         packages,
+        findings,
         report,
     ))
+}
+
+/// What the preflight found, where there was one.
+pub(super) fn findings(session: &Session, report: &RunReport) -> Result<Vec<Finding>, Stop> {
+    match report.result(steps::preflight::STEP) {
+        Some(result) => steps::preflight::Preflight::read(session.store(), result).map_err(unreadable),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn output(report: &RunReport, step: &str, name: &str) -> Result<Digest, Stop> {

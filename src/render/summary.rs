@@ -6,6 +6,8 @@ use std::time::Duration;
 use relgraph_cache::Digest;
 use relgraph_engine::{Outcome, RunReport};
 use relgraph_rules::deliver::start_command;
+use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::preflight::Finding;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,6 +25,12 @@ pub struct Summary {
     pub steps: Counts,
     /// Its packages.
     pub packages: Vec<BuiltPackage>,
+    /// What the preflight found.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What was said about them, to be said again when there is nothing to do.
+    #[serde(default)]
+    pub warnings: Vec<Diagnostic>,
     /// How long it took.
     pub seconds: f64,
     #[serde(skip)]
@@ -116,12 +124,25 @@ impl Counts {
 
 impl Summary {
     /// Of a build that ended well.
-    pub fn new(release: BuiltRelease, packages: Vec<BuiltPackage>, report: &RunReport) -> Summary {
-        Summary { release, steps: Counts::of(report), packages, seconds: 0.0, idle: false }
+    pub fn new(
+        release: BuiltRelease,
+        packages: Vec<BuiltPackage>,
+        findings: Vec<Finding>,
+        report: &RunReport,
+    ) -> Summary {
+        Summary {
+            release,
+            steps: Counts::of(report),
+            packages,
+            findings,
+            warnings: Vec::new(),
+            seconds: 0.0,
+            idle: false,
+        }
     }
 
-    /// The report of a build that failed.
-    pub fn failed(report: &RunReport, took: Duration) -> serde_json::Value {
+    /// The report of a build that failed, or that the preflight ended.
+    pub fn failed(report: &RunReport, findings: &[Finding], took: Duration) -> serde_json::Value {
         json!({
             "schema": SCHEMA,
             "release": null,
@@ -131,6 +152,7 @@ impl Summary {
                 "step": step.name,
                 "message": step.error.as_ref().map(|e| &e.message),
             })).collect::<Vec<_>>(),
+            "findings": findings,
             "seconds": seconds(took),
         })
     }
@@ -143,6 +165,12 @@ impl Summary {
     /// From the state file.
     pub fn decode(bytes: &[u8]) -> Option<Summary> {
         serde_json::from_slice(bytes).ok()
+    }
+
+    /// With what was said about its findings.
+    pub fn with_warnings(mut self, warnings: Vec<Diagnostic>) -> Summary {
+        self.warnings = warnings;
+        self
     }
 
     /// With its duration.
@@ -165,7 +193,8 @@ impl Summary {
             if let (Some(object), Ok(serde_json::Value::Object(fields))) =
                 (object.as_object_mut(), serde_json::to_value(self))
             {
-                object.extend(fields);
+                // Programs read the findings themselves.
+                object.extend(fields.into_iter().filter(|(name, _)| name != "warnings"));
             }
             super::say(&object.to_string());
             return;

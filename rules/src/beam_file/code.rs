@@ -14,6 +14,9 @@ pub(super) const ARITIES: [u8; 184] = [
 
 const ON_LOAD: u8 = 149;
 
+/// The tag that an argument gets which is a literal.
+pub(super) const LITERAL: u8 = 8;
+
 /// Whether a function of the module runs when the module is loaded. That is in no table: it is an instruction at
 /// the head of that function. The search ends at an instruction that is not known.
 pub(super) fn has_on_load(chunk: &[u8]) -> bool {
@@ -25,16 +28,19 @@ pub(super) fn has_on_load(chunk: &[u8]) -> bool {
         if opcode == ON_LOAD {
             return true;
         }
-        let Some(arity) = usize::from(opcode).checked_sub(1).and_then(|index| ARITIES.get(index)) else {
-            return false;
-        };
-        for _ in 0..*arity {
+        let Some(arity) = arity(opcode) else { return false };
+        for _ in 0..arity {
             if cursor.skip_argument().is_none() {
                 return false;
             }
         }
     }
     false
+}
+
+/// How many arguments an instruction has; `None`: it is not known.
+pub(super) fn arity(opcode: u8) -> Option<u8> {
+    usize::from(opcode).checked_sub(1).and_then(|index| ARITIES.get(index)).copied()
 }
 
 /// A place in compact terms.
@@ -88,30 +94,43 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip_argument(&mut self) -> Option<()> {
+        self.argument(&mut |_, _| {}).map(drop)
+    }
+
+    /// The tag and the value of an argument. `also` is told of what else is in it: elements of a list, and the number of a
+    /// literal, with the tag 8.
+    pub(super) fn argument(&mut self, also: &mut dyn FnMut(u8, u64)) -> Option<(u8, u64)> {
         // The tag 7 stands for one of the longer kinds, which its value names.
-        let (7, kind) = self.value()? else { return Some(()) };
+        let (tag, kind) = self.value()?;
+        if tag != 7 {
+            return Some((tag, kind));
+        }
         match kind {
             1 => {
                 let (_, count) = self.value()?;
-                (0..count).try_for_each(|_| self.skip_simple())
+                for _ in 0..count {
+                    // An element of a list: anything but a list.
+                    match self.value()? {
+                        (7, 2) => drop(self.value()?),
+                        (7, 4) => also(LITERAL, self.value()?.1),
+                        (7, 5) => drop((self.value()?, self.value()?)),
+                        (7, _) => return None,
+                        (tag, value) => also(tag, value),
+                    }
+                }
             }
-            2 | 4 => self.value().map(drop),
+            2 => drop(self.value()?),
+            4 => {
+                let (_, literal) = self.value()?;
+                also(LITERAL, literal);
+            }
             3 => {
                 let (_, count) = self.value()?;
-                (0..count).try_for_each(|_| self.value().and_then(|_| self.value()).map(drop))
+                (0..count).try_for_each(|_| self.value().and_then(|_| self.value()).map(drop))?;
             }
-            5 => self.value().and_then(|_| self.value()).map(drop),
-            _ => None,
+            5 => drop((self.value()?, self.value()?)),
+            _ => return None,
         }
-    }
-
-    /// An element of a list: anything but a list.
-    fn skip_simple(&mut self) -> Option<()> {
-        let (7, kind) = self.value()? else { return Some(()) };
-        match kind {
-            2 | 4 => self.value().map(drop),
-            5 => self.value().and_then(|_| self.value()).map(drop),
-            _ => None,
-        }
+        Some((7, kind))
     }
 }

@@ -3,11 +3,13 @@
 //! A `.beam` is an IFF file, `FOR1 size BEAM` and chunks of four letters, a length and bytes padded to four,
 //! perhaps all of it in gzip.
 
+mod calls;
 mod code;
 mod disassembly;
 mod identity;
 mod info;
 mod operand;
+mod links;
 mod tables;
 
 use std::borrow::Cow;
@@ -22,6 +24,8 @@ pub use disassembly::{Fun, Functions, Instruction, Literal, functions, funs, lit
 pub use identity::{automatic_vsn, interface_digest, module_md5, running_digest};
 pub use info::{Function, Implementation, ModuleInfo, info};
 pub use operand::Operand;
+pub use calls::{Call, calls};
+pub use links::{Links, atoms, excluded, links};
 
 /// No module is larger than this once it is unpacked.
 const LARGEST: u64 = 256 << 20;

@@ -208,7 +208,7 @@ fn distillery_settings_are_taken_over_or_noted() {
     let file = ReleaseFile::parse(Path::new("release.yaml"), text.as_bytes()).unwrap();
     let modes: Vec<&str> = file.applications.iter().map(|(app, _)| app.as_str()).collect();
     assert_eq!(modes, ["runtime_tools", "sequence", "os_mon"]);
-    assert_eq!(file.runtime, Some(crate::schema::Runtime::Exclude), "the environment wins");
+    assert_eq!(file.runtime.include, Some(crate::schema::Runtime::Exclude), "the environment wins");
     assert_eq!(file.strip, Some(crate::schema::Strip::No));
     assert_eq!(file.version, None, "it is the application's");
     let step = &file.steps["overlays"];

@@ -17,6 +17,7 @@ use crate::sources::Sources;
 use crate::steps::assemble::{self, Assemble, Layer, Parts};
 use crate::steps::describe::Whole;
 use crate::steps::package::{self, Package};
+use crate::steps::preflight;
 use crate::tool::Tool;
 use crate::toolchain::{Choice, Toolchain};
 use crate::vm::Common;
@@ -25,6 +26,7 @@ mod around;
 mod check;
 mod custom;
 mod erlang;
+mod look;
 mod mix;
 pub(crate) mod release;
 
@@ -182,9 +184,13 @@ impl Lowering {
         description: Option<Description>,
         warnings: Vec<Diagnostic>,
     ) -> Result<Lowered, Vec<Diagnostic>> {
+        let preflight = self.preflight(&parts, description.as_ref());
         let mut needs: Vec<String> = layers.iter().map(|layer| layer.step.clone()).collect();
         needs.extend(parts.needs());
         steps.add(assemble::STEP, needs, assemble::RULE, Assemble { parts, layers });
+        if let Some((needs, preflight)) = preflight {
+            steps.add(preflight::STEP, needs, preflight::RULE, preflight);
+        }
         for &format in &packages {
             steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
         }

@@ -28,5 +28,6 @@ pub use error::{Problem, SchemaError};
 pub use json::json_schema;
 pub use markdown::reference_markdown;
 pub use model::{
-    Cookie, CustomStep, PackageFormat, Platform, ReleaseFile, Runtime, Sandbox, StartMode, Strip, Upgrades,
+    Cookie, CustomStep, Level, PackageFormat, Platform, Preflight, ReleaseFile, Runtime, RuntimeSetting,
+    Sandbox, StartMode, Strip, Upgrades,
 };

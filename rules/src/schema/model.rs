@@ -30,8 +30,9 @@ pub struct ReleaseFile {
     /// Applications and their start modes, in the order of the file.
     #[serde(default, deserialize_with = "in_order")]
     pub applications: Vec<(String, StartMode)>,
-    /// The runtime as written; see [`ReleaseFile::runtime_wanted`].
-    pub runtime: Option<Runtime>,
+    /// The runtime as written; see [`ReleaseFile::runtime_wanted`] and [`ReleaseFile::runtime_target`].
+    #[serde(default)]
+    pub runtime: RuntimeSetting,
     /// Versions or folders of what builds the project, by `erlang`, `elixir` and `rebar3`.
     #[serde(default)]
     pub toolchain: BTreeMap<String, String>,
@@ -58,6 +59,9 @@ pub struct ReleaseFile {
     pub sandbox: Option<Sandbox>,
     /// Systems to make start scripts for.
     pub executables_for: Option<Vec<Platform>>,
+    /// What becomes of what is found in a release before it is put in its place.
+    #[serde(default)]
+    pub preflight: Preflight,
     #[serde(skip)]
     pub(super) places: Places,
 }
@@ -95,7 +99,12 @@ impl ReleaseFile {
 
     /// The runtime that the file asks for, the environment `dev` asking for none; `None`: as the project declares.
     pub fn runtime_wanted(&self) -> Option<Runtime> {
-        self.runtime.clone().or_else(|| self.is_dev().then_some(Runtime::Exclude))
+        self.runtime.include.clone().or_else(|| self.is_dev().then_some(Runtime::Exclude))
+    }
+
+    /// The machines that the release is for; `None`: machines like that of its runtime.
+    pub fn runtime_target(&self) -> Option<&str> {
+        self.runtime.target.as_deref()
     }
 
     /// The stripping that the file asks for, the environment `dev` asking for none; `None`: as the project declares.
@@ -125,8 +134,7 @@ pub enum StartMode {
 }
 
 /// Which Erlang runtime the release holds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "RawRuntime")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runtime {
     /// None.
     Exclude,
@@ -136,21 +144,94 @@ pub enum Runtime {
     At(PathBuf),
 }
 
+/// What the file says about the runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawRuntime")]
+pub struct RuntimeSetting {
+    /// Which one the release holds.
+    pub include: Option<Runtime>,
+    /// Which machines it is for.
+    pub target: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RawRuntime {
-    Switch(bool),
-    Folder(PathBuf),
-    Map { include: Option<Box<RawRuntime>> },
+    Plain(RawInclude),
+    Map { include: Option<RawInclude>, target: Option<String> },
 }
 
-impl From<RawRuntime> for Runtime {
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawInclude {
+    Switch(bool),
+    Folder(PathBuf),
+}
+
+impl From<RawInclude> for Runtime {
+    fn from(raw: RawInclude) -> Self {
+        match raw {
+            RawInclude::Switch(false) => Runtime::Exclude,
+            RawInclude::Switch(true) => Runtime::Own,
+            RawInclude::Folder(path) => Runtime::At(path),
+        }
+    }
+}
+
+impl From<RawRuntime> for RuntimeSetting {
     fn from(raw: RawRuntime) -> Self {
         match raw {
-            RawRuntime::Switch(false) => Runtime::Exclude,
-            RawRuntime::Switch(true) | RawRuntime::Map { include: None } => Runtime::Own,
-            RawRuntime::Folder(path) => Runtime::At(path),
-            RawRuntime::Map { include: Some(inner) } => (*inner).into(),
+            RawRuntime::Plain(include) => {
+                RuntimeSetting { include: Some(include.into()), ..RuntimeSetting::default() }
+            }
+            RawRuntime::Map { include, target } => {
+                RuntimeSetting { include: include.map(Into::into), target }
+            }
+        }
+    }
+}
+
+/// What becomes of a build in which something is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It ends, and the last good release stays.
+    Error,
+    /// It goes on, and says so.
+    Warn,
+    /// Nothing is said.
+    Off,
+}
+
+/// What the file says about the preflight.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawPreflight")]
+pub enum Preflight {
+    /// Nothing is looked at.
+    Off,
+    /// All is looked at; levels by kind of finding where they are not the usual ones.
+    On(BTreeMap<String, Level>),
+}
+
+impl Default for Preflight {
+    fn default() -> Self {
+        Preflight::On(BTreeMap::new())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPreflight {
+    Switch(bool),
+    Levels(BTreeMap<String, Level>),
+}
+
+impl From<RawPreflight> for Preflight {
+    fn from(raw: RawPreflight) -> Self {
+        match raw {
+            RawPreflight::Switch(false) => Preflight::Off,
+            RawPreflight::Switch(true) => Preflight::default(),
+            RawPreflight::Levels(levels) => Preflight::On(levels),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) const KEYS: &[Key] = &[
         shape: Shape::Either(&[
             Shape::Bool,
             Shape::Text(Text::Folder),
-            Shape::Record { keys: RUNTIME_KEYS, what: "a map with the key `include`" },
+            Shape::Record { keys: RUNTIME_KEYS, what: "a map with the keys `include` and `target`" },
         ]),
         required: false,
         default: "`true`; `false` when `environment` is `dev`",
@@ -206,6 +206,19 @@ pub(super) const KEYS: &[Key] = &[
         also: &["passenv"],
     },
     Key {
+        name: "preflight",
+        shape: Shape::Either(&[
+            Shape::Bool,
+            Shape::Record { keys: PREFLIGHT_KEYS, what: "a map from kinds of findings to levels" },
+        ]),
+        required: false,
+        default: "`true`: each kind has its own level",
+        meaning: "What a build does about what is found in the release before it is put in its place (see \
+                  [preflight](preflight.md)). `false`: nothing is looked at.",
+        example: "preflight:\n  missing_calls: error\n  libraries: off",
+        also: &["checks", "lint"],
+    },
+    Key {
         name: "sandbox",
         shape: Shape::OneOf(SANDBOXES),
         required: false,
@@ -216,15 +229,109 @@ pub(super) const KEYS: &[Key] = &[
     },
 ];
 
-const RUNTIME_KEYS: &[Key] = &[Key {
-    name: "include",
-    shape: TRUE_FALSE_OR_PATH,
-    required: false,
-    default: "as for `runtime` itself",
-    meaning: "The same as `runtime` with a plain value.",
-    example: "runtime:\n  include: false",
-    also: &["include_erts"],
-}];
+const RUNTIME_KEYS: &[Key] = &[
+    Key {
+        name: "include",
+        shape: TRUE_FALSE_OR_PATH,
+        required: false,
+        default: "as for `runtime` itself",
+        meaning: "The same as `runtime` with a plain value.",
+        example: "runtime:\n  include: false",
+        also: &["include_erts"],
+    },
+    Key {
+        name: "target",
+        shape: Shape::Text(Text::RuntimeTarget),
+        required: false,
+        default: "machines like that of the runtime, with any version of the GNU C library",
+        meaning: "The machines that the release is for: an architecture and a system (`x86_64-linux-gnu`, \
+                  `aarch64-linux-musl`), the newest version of the GNU C library that may be asked for \
+                  (`x86_64-linux-gnu-2.31`), or a distribution (`debian12`, `aarch64-ubuntu22.04`, `alpine`). Every \
+                  native file of the release is held against it.",
+        example: "runtime:\n  target: x86_64-linux-gnu-2.31",
+        also: &["platform", "arch"],
+    },
+];
+
+const LEVEL: Shape = Shape::OneOf(LEVELS);
+
+/// The kinds of findings of the preflight.
+pub(super) const PREFLIGHT_KEYS: &[Key] = &[
+    Key {
+        name: "modules",
+        shape: LEVEL,
+        required: false,
+        default: "`error`",
+        meaning: "Modules that the boot scripts or an application name and that are not there, or are there twice.",
+        example: "preflight:\n  modules: warn",
+        also: &["duplicates"],
+    },
+    Key {
+        name: "modes",
+        shape: LEVEL,
+        required: false,
+        default: "`error`",
+        meaning: "Applications that need another one which the release does not have.",
+        example: "preflight:\n  modes: warn",
+        also: &["start_modes"],
+    },
+    Key {
+        name: "orphaned",
+        shape: LEVEL,
+        required: false,
+        default: "`error`",
+        meaning: "Applications that are started and wait for one that is only loaded: the node never comes up.",
+        example: "preflight:\n  orphaned: warn",
+        also: &["loaded"],
+    },
+    Key {
+        name: "missing_calls",
+        shape: LEVEL,
+        required: false,
+        default: "`warn`",
+        meaning: "Calls of the project's own applications to modules that the release does not have, or to functions \
+                  that a module does not have. What dependencies call is summed up, and ends no build.",
+        example: "preflight:\n  missing_calls: error",
+        also: &["missing-calls", "xref", "undefined"],
+    },
+    Key {
+        name: "nifs",
+        shape: LEVEL,
+        required: false,
+        default: "`warn`",
+        meaning: "Modules that load native code when they are loaded, in an application that has none.",
+        example: "preflight:\n  nifs: error",
+        also: &["on_load"],
+    },
+    Key {
+        name: "native",
+        shape: LEVEL,
+        required: false,
+        default: "`error`",
+        meaning: "Native files that do not run on the machines that the release is for: another architecture, another \
+                  C library, or a newer one.",
+        example: "preflight:\n  native: warn",
+        also: &["native_files"],
+    },
+    Key {
+        name: "libraries",
+        shape: LEVEL,
+        required: false,
+        default: "`warn`",
+        meaning: "Shared libraries that native files need and that are neither in the release nor on every machine.",
+        example: "preflight:\n  libraries: off",
+        also: &["needed"],
+    },
+    Key {
+        name: "config",
+        shape: LEVEL,
+        required: false,
+        default: "`error`",
+        meaning: "A `sys.config` that a node cannot read.",
+        example: "preflight:\n  config: warn",
+        also: &["sys_config"],
+    },
+];
 
 const STRIP_KEYS: &[Key] = &[
     Key {
@@ -374,6 +481,12 @@ const START_MODES: &[Word] = &[
     Word { name: "temporary", meaning: "started; the node goes on without it" },
     Word { name: "load", meaning: "loaded, not started" },
     Word { name: "none", meaning: "part of the release, neither loaded nor started" },
+];
+
+const LEVELS: &[Word] = &[
+    Word { name: "error", meaning: "the build ends, and the last good release stays" },
+    Word { name: "warn", meaning: "the build goes on, and says so" },
+    Word { name: "off", meaning: "nothing is said" },
 ];
 
 const UPGRADES: &[Word] = &[

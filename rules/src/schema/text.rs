@@ -3,6 +3,7 @@
 use globset::GlobBuilder;
 
 use crate::diagnostic::shown;
+use crate::native::Target;
 
 /// What a string must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) enum Text {
     Release,
     Environment,
     Target,
+    /// The machines that a release is for.
+    RuntimeTarget,
     Application,
     Step,
     NeededStep,
@@ -41,8 +44,18 @@ fn refuse<T>(message: String, hint: &str) -> Result<T, Refusal> {
 }
 
 /// The first words of the steps that relgraph makes: `compile phoenix`, `include runtime`, `boot`.
-const BUILT_IN: [&str; 10] = [
-    "compile", "package", "fetch", "include", "assemble", "config", "boot", "describe", "collect", "scripts",
+const BUILT_IN: [&str; 11] = [
+    "compile",
+    "package",
+    "fetch",
+    "include",
+    "assemble",
+    "config",
+    "boot",
+    "describe",
+    "collect",
+    "scripts",
+    "preflight",
 ];
 
 impl Text {
@@ -51,6 +64,7 @@ impl Text {
         match self {
             Text::Version | Text::Cookie => "a string",
             Text::Release | Text::Environment | Text::Target => "a name",
+            Text::RuntimeTarget => "a target",
             Text::Application => "the name of an application",
             Text::Step | Text::NeededStep => "the name of a step",
             Text::Variable | Text::MixVariable => "the name of a variable",
@@ -67,6 +81,7 @@ impl Text {
         match self {
             Text::Version | Text::Cookie => "strings",
             Text::Release | Text::Environment | Text::Target => "names",
+            Text::RuntimeTarget => "targets",
             Text::Application => "names of applications",
             Text::Step | Text::NeededStep => "names of steps",
             Text::Variable | Text::MixVariable => "names of variables",
@@ -131,6 +146,14 @@ impl Text {
                 }
             }
             Text::Folder => one_line(text)?,
+            Text::RuntimeTarget => {
+                if let Err(message) = text.parse::<Target>() {
+                    return refuse(
+                        message,
+                        "`x86_64-linux-gnu-2.31`, `aarch64-linux-musl` and `debian12` are targets",
+                    );
+                }
+            }
             Text::Glob => return glob(text),
             Text::Output => return output(text),
             Text::Inside => return relative(text, "a folder inside of the release"),

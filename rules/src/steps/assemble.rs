@@ -90,7 +90,7 @@ struct Made<'a> {
 
 impl Parts {
     /// Every application of the project.
-    fn applications(&self) -> Vec<&str> {
+    pub fn applications(&self) -> Vec<&str> {
         match self {
             Parts::Mix(mix) => mix.applications.iter().map(|seen| seen.app.as_str()).collect(),
             Parts::Erlang(erlang) => erlang.applications.iter().map(String::as_str).collect(),

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
-use super::{assemble::conflict, config};
+use super::{assemble::conflict, config, strip::NO_WARN_UNDEFINED};
 use crate::beam_file;
 use crate::discover::Scope;
 use crate::layout::Layout;
@@ -188,7 +188,12 @@ impl Action for Compile {
         let mut probes = scope.probes(&said.facts, cx.env)?;
         probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
         let outputs = outputs(cx.store, &vm.real(&build), &app.app)?;
-        Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
+        let excluded = said
+            .answer
+            .get(NO_WARN_UNDEFINED)
+            .map(|excluded| (NO_WARN_UNDEFINED.to_owned(), excluded.to_string()));
+        let values = excluded.into_iter().collect();
+        Ok(Ran { probes, stable: same, values, ..super::ran(said.finished, outputs) })
     }
 }
 

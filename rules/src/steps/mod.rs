@@ -10,6 +10,7 @@ pub mod driver;
 pub mod fetch;
 pub mod overlay;
 pub mod package;
+pub mod preflight;
 pub mod protocols;
 pub mod runtime;
 pub mod scripts;

@@ -1,6 +1,6 @@
 //! `strip APP`: what a release holds of an application: its modules without what does not run, `priv`, `include`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::project::StripRecipe;
 use crate::source::{Entry, Snapshot};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "strip", version: 1 };
+pub const RULE: Rule = Rule { name: "strip", version: 2 };
 
 /// The name of the step that strips an application.
 pub fn step(app: &str) -> String {
@@ -69,7 +69,9 @@ impl Action for Strip {
         if self.sources.is_some() {
             (stripped, stable) = self.with_sources(cx, &stripped)?;
         }
-        Ok(Ran { outputs: BTreeMap::from([("app".to_owned(), stripped)]), stable, ..Ran::default() })
+        let quiet = no_warn_undefined(cx.store, &tree)?;
+        let outputs = BTreeMap::from([("app".to_owned(), stripped), (NO_WARN_UNDEFINED.to_owned(), quiet)]);
+        Ok(Ran { outputs, stable, ..Ran::default() })
     }
 }
 
@@ -108,6 +110,34 @@ pub const SOURCES: [&str; 3] = ["src", "lib", "c_src"];
 pub fn is_excluded(excluded: &[String], path: &str) -> bool {
     let module = path.strip_prefix("ebin/").and_then(|name| name.strip_suffix(".beam"));
     module.is_some_and(|module| excluded.iter().any(|other| other == module))
+}
+
+/// An output with one file of this name, and the small fact of a compile step: what is called knowing that it may not be there.
+pub const NO_WARN_UNDEFINED: &str = "no_warn_undefined";
+
+/// What each module says not to complain about when it is not there: some of it is gone once the module is stripped.
+fn no_warn_undefined(store: &Store, tree: &Digest) -> Result<Digest, StepError> {
+    let read: Result<Vec<(String, BTreeSet<String>)>, StepError> = store
+        .walk(tree)?
+        .into_par_iter()
+        .filter_map(|(path, node)| match node {
+            Node::File { digest, .. } => {
+                let module = path.strip_prefix("ebin/")?.strip_suffix(".beam")?.to_owned();
+                Some((module, digest))
+            }
+            _ => None,
+        })
+        .map(|(module, digest)| Ok((module, beam_file::excluded(&store.read(&digest)?))))
+        .collect();
+    let named: BTreeMap<String, BTreeSet<String>> =
+        read?.into_iter().filter(|(_, excluded)| !excluded.is_empty()).collect();
+    let mut builder = TreeBuilder::new();
+    if !named.is_empty() {
+        let json = serde_json::to_vec(&named)
+            .map_err(|e| StepError::internal(format!("{NO_WARN_UNDEFINED} cannot be written: {e}")))?;
+        builder.file(NO_WARN_UNDEFINED, store.put_bytes(&json)?, false).map_err(conflict)?;
+    }
+    Ok(builder.finish(store)?)
 }
 
 /// Whether a path of an application lies in a folder that goes into a release.
