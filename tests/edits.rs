@@ -38,7 +38,7 @@ fn a_body_edit_of_what_is_called_at_run_time_only_compiles_no_dependents() {
     let project = space.shop("checkout");
     let before = project.build();
     project.edit("vendor/audit/lib/audit.ex", "[event | events]", "[event | Enum.take(events, 99)]");
-    assert_ran(&project, &["compile audit", "strip audit", "assemble"]);
+    assert_ran(&project, &["compile audit", "strip audit", "assemble", "preflight"]);
     assert_ne!(project.build().digest(), before.digest());
     // Its interface is what dependents see.
     project.append("vendor/audit/lib/audit.ex", "defmodule Audit.More do\n  def more, do: :more\nend");
@@ -169,7 +169,7 @@ fn runtime_configuration_and_overlays_compile_nothing() {
     let ran = project.ran();
     assert!(!ran.is_empty() && !ran.iter().any(|step| step.starts_with("compile")), "{ran:?}");
     project.append("ops/overlay/share/notice.txt", "more");
-    assert_ran(&project, &["overlay ops/overlay", "assemble"]);
+    assert_ran(&project, &["overlay ops/overlay", "assemble", "preflight"]);
     assert!(
         fs::read_to_string(project.release("shop").join("share/notice.txt"))
             .expect("the notice")

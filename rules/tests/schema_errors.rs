@@ -33,7 +33,7 @@ fn check(table: &[(&str, &[&str])]) {
 
 const KEYS: &str = "the key here can be `release`, `version`, `project`, `environment`, `target`, `applications`, \
                     `runtime`, `strip`, `cookie`, `overlays`, `upgrades`, `package`, `executables_for`, `steps`, \
-                    `env`, `pass_env` or `sandbox`";
+                    `env`, `pass_env`, `preflight` or `sandbox`";
 
 #[test]
 fn files_that_hold_no_keys() {
@@ -202,6 +202,7 @@ fn names_of_steps() {
         "scripts",
         "compile",
         "package",
+        "preflight",
         "fetch",
     ] {
         let end = 3 + name.len();

@@ -15,12 +15,12 @@ pub struct Links {
     pub name: String,
     /// The functions that others can call.
     pub exports: BTreeSet<Function>,
-    /// The functions of other modules that it calls, by module, name and arity.
+    /// The functions of other modules that it calls, by module, name and arity; empty where they are not asked for.
     pub imports: Vec<(String, String, u32)>,
 }
 
-/// What a module gives to others and asks of them.
-pub fn links(bytes: &[u8]) -> Result<Links, BeamError> {
+/// What a module gives to others and, with `imports`, asks of them.
+pub fn links(bytes: &[u8], imports: bool) -> Result<Links, BeamError> {
     let file = BeamFile::parse(bytes)?;
     let atoms = tables::atoms(&file)?;
     Ok(Links {
@@ -29,7 +29,7 @@ pub fn links(bytes: &[u8]) -> Result<Links, BeamError> {
             .into_iter()
             .map(|(name, arity)| Function { name, arity })
             .collect(),
-        imports: tables::imports(&file, &atoms)?,
+        imports: if imports { tables::imports(&file, &atoms)? } else { Vec::new() },
     })
 }
 

@@ -255,7 +255,9 @@ impl<'a> Release<'a> {
             .par_iter()
             .map(|(path, digest, application)| {
                 // What is no module is no business of the preflight.
-                let Ok(links) = beam_file::links(&self.store.read(digest)?) else { return Ok(None) };
+                // What Erlang's and Elixir's own modules call is no business of the preflight either.
+                let imports = application.is_some_and(|application| self.part(application).is_some());
+                let Ok(links) = beam_file::links(&self.store.read(digest)?, imports) else { return Ok(None) };
                 let application = application.map(str::to_owned);
                 Ok(Some(Module { application, path: (*path).clone(), digest: *digest, links }))
             })
