@@ -85,6 +85,20 @@ pub fn waiting(cx: &StepContext<'_>, common: &Common, work: &Path) -> Result<San
     Ok(spec)
 }
 
+/// What a VM is started with that runs an Elixir expression in which modules of the driver are called.
+pub fn evaluating(
+    cx: &StepContext<'_>,
+    common: &Common,
+    work: &Path,
+    expression: String,
+) -> Result<SandboxSpec, StepError> {
+    let folder = format!("{}/driver", cx.sandbox.prefix(work));
+    let flags = vec!["-pa".to_owned(), folder.clone()];
+    let mut spec = vm(cx, common, work, flags, elixir_cli(&["-e".to_owned(), expression]));
+    spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, folder));
+    Ok(spec)
+}
+
 fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -> BTreeMap<String, String> {
     let inside = |path: &str| format!("{prefix}/{path}");
     let mut env = visible(cx.env);

@@ -134,7 +134,9 @@ fn values_of_the_wrong_kind() {
         ),
         (
             "release: a\nruntime: [1]\n",
-            &["2:10-13 expected true, false, a folder or a map with the key `include`, found a list"],
+            &[
+                "2:10-13 expected true, false, a folder or a map with the keys `include` and `target`, found a list",
+            ],
         ),
         (
             "release: a\nstrip: {compress: yes}\n",

@@ -11,6 +11,7 @@ mod graph;
 mod init;
 mod log;
 mod plan;
+mod preflight;
 mod project;
 mod quantity;
 mod reference;
@@ -72,6 +73,8 @@ enum Command {
     Build(build::BuildArgs),
     /// Start the release that was built, or tell its script something else
     Run(run::RunArgs),
+    /// Look at a release without putting it in its place, and say all that is found
+    Preflight(preflight::PreflightArgs),
     /// Say what a build would do
     Plan(plan::PlanArgs),
     /// Say why a step runs
@@ -128,6 +131,7 @@ fn dispatch() -> ExitCode {
         Command::Init(args) => init::run(&context, args),
         Command::Build(args) => build::run(&context, args),
         Command::Run(args) => run::run(args),
+        Command::Preflight(args) => preflight::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
         Command::Why(args) => why::run(&context, args),
         Command::Graph(args) => graph::run(&context, args),

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod graph;
 pub mod log;
 pub mod plan;
+pub mod preflight;
 pub mod progress;
 pub mod reason;
 pub mod show;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use relgraph_rules::compare::{Application, Contents};
 use relgraph_rules::deliver::ReleaseRecord;
+use relgraph_rules::preflight::{Finding, Weight};
+use relgraph_rules::schema::Preflight;
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
@@ -62,6 +64,7 @@ impl Shown {
             "elixir": self.fact(|r| &r.elixir, &release.elixir),
             "includes_erts": release.includes_erts,
             "applications": self.contents.applications,
+            "findings": record.map(|record| &record.findings),
             "files": self.contents.files,
             "sizes": {
                 "total": self.contents.size,
@@ -122,7 +125,24 @@ impl Shown {
         if !self.contents.applications.is_empty() {
             out.push_str(&self.applications(paint));
         }
+        out.push_str(&self.findings(paint));
         out
+    }
+
+    /// What the preflight found and said.
+    fn findings(&self, paint: Paint) -> String {
+        let found: Vec<Finding> = self
+            .record
+            .iter()
+            .flat_map(|record| &record.findings)
+            .filter(|finding| finding.weight != Weight::Aside)
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            return String::new();
+        }
+        let lines = super::preflight::lines(&found, &Preflight::default(), paint);
+        format!("\n{}\n{lines}", paint.bold(&count(found.len(), "finding")))
     }
 
     fn applications(&self, paint: Paint) -> String {

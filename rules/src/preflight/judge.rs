@@ -63,13 +63,19 @@ pub fn judge(findings: &[Finding], levels: &Preflight, root: &Path) -> Judged {
     judged
 }
 
-/// One finding as a complaint, with the line that it is about.
-pub(crate) fn diagnostic(finding: &Finding, complaint: Diagnostic, root: &Path) -> Diagnostic {
+/// One finding as a complaint.
+fn diagnostic(finding: &Finding, complaint: Diagnostic, root: &Path) -> Diagnostic {
     let complaint = match &finding.hint {
         Some(hint) => complaint.hint(hint.clone()),
         None => complaint,
     };
-    let (Some(file), Some(line)) = (&finding.file, finding.line) else { return complaint };
+    at(complaint, finding.file.as_deref(), finding.line, root)
+}
+
+/// A complaint with the line that it is about, when both file and line are known. The file is seen from `root`; where it is not
+/// there, its name has to do.
+pub fn at(complaint: Diagnostic, file: Option<&str>, line: Option<u32>, root: &Path) -> Diagnostic {
+    let (Some(file), Some(line)) = (file, line) else { return complaint };
     let text = fs::read_to_string(root.join(file)).ok();
     let text = text.as_deref().and_then(|text| text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?));
     match text {

@@ -9,22 +9,28 @@
 //! | `natives` | native files run on the machines that the release is for; modules find theirs |
 //! | `config` | `sys.config` can be read back |
 //! | `judge` | from findings and the levels of release.yaml to errors and warnings |
+//! | `environment` | reads environment files |
+//! | `start` | reads the configuration as a node does when it starts, with the variables of such a file |
 
 mod calls;
 mod config;
+mod environment;
 mod judge;
 mod modes;
 mod modules;
 mod natives;
 mod release;
+mod start;
 
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Level;
 
-pub use judge::{Judged, judge};
+pub use environment::Environment;
+pub use judge::{Judged, at, judge};
 pub(crate) use release::Release;
 pub use release::{Around, Part};
+pub use start::{Problem, Start, start};
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

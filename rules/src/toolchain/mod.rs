@@ -94,13 +94,6 @@ impl Toolchain {
     }
 }
 
-impl Toolchain {
-    /// The files of all that it consists of, each with its root.
-    pub fn files(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
-        [&self.erlang_files, &self.elixir_files].into_iter()
-    }
-}
-
 impl Erlang {
     /// The installation whose `erl` comes first in `path`, asked in the folder `here` where it is a version manager's.
     pub fn find(path: &str, here: &Path) -> Result<Erlang, Box<Diagnostic>> {
