@@ -75,7 +75,7 @@ end
   # Said not to matter.
   def quiet, do: {Quiet.please(), Pilot.Nowhere.go(), Tide.height(1, 2, 3, 4, 5, 6, 7, 8, 9)}
 
-  def there, do: {Tide.height(1), :maps.new(), :erlang.phash2(1), Logger.flush(), IEx.version()}
+  def there, do: {Tide.height(1), :maps.new(), :erlang.phash2(1), Logger.flush(), IEx.configuration()}
 end
 "#,
     ),
@@ -106,7 +106,10 @@ end
 ];
 
 fn harbour(space: &TestSpace) -> Project {
-    project(space, "harbour", "harbour", HARBOUR)
+    let project = project(space, "harbour", "harbour", HARBOUR);
+    // For overlays.
+    fs::create_dir_all(project.dir.join("over")).expect("a folder");
+    project
 }
 
 /// The findings of a build that say something, as `kind application module function -> about`.
@@ -243,7 +246,7 @@ fn only_what_changes_the_release_is_looked_at_again() {
 #[test]
 fn modules_that_are_missing_or_there_twice() {
     let space = TestSpace::new();
-    let project = project(&space, "twice", "harbour", HARBOUR);
+    let project = harbour(&space);
     project.append("release.yaml", "preflight: {missing_calls: off}\noverlays: [over]");
     // An overlay brings a module that another application has, and one that is none.
     let beam = project.build().release().join("lib/tide-1.0.0/ebin/Elixir.Tide.beam");
@@ -303,7 +306,6 @@ fn applications_that_wait_for_what_never_starts() {
     project.build();
     // What comes from elsewhere is looked at.
     project.edit("release.yaml", "applications: {tide: load}", "overlays: [over]");
-    fs::create_dir_all(project.dir.join("over")).expect("a folder");
     let rel = project.build().release().join("releases/0.1.0/harbour.rel");
     let rel = fs::read_to_string(rel).expect("a file");
     let place = "over/releases/0.1.0/harbour.rel";
@@ -386,4 +388,84 @@ fn a_configuration_that_no_node_can_read() {
     }
     project.write(place, "[{sequence, [{initial, 5}, {f, fun lists:map/2}]}].\n");
     project.build();
+}
+
+#[test]
+fn a_configuration_is_read_with_the_variables_of_a_file() {
+    let space = TestSpace::new();
+    let project = project(
+        &space,
+        "port",
+        "port",
+        &[
+            (
+                "mix.exs",
+                "defmodule Port.MixProject do\n  use Mix.Project\n  def project, do: [app: :port, version: \"0.1.0\"]\nend\n",
+            ),
+            ("lib/port.ex", "defmodule Harbour.Port do\n  @mode Application.compile_env(:port, :mode)\n  def mode, do: @mode\nend\n"),
+            ("config/config.exs", "import Config\nconfig :port, mode: :fast\n"),
+            (
+                "config/runtime.exs",
+                r#"import Config
+
+config :port,
+  database: System.fetch_env!("DATABASE_URL"),
+  secret: System.fetch_env!("SECRET"),
+  number: String.to_integer(System.get_env("NUMBER", "4000")),
+  host: System.get_env("HOST"),
+  name: Harbour.Port.mode()
+
+if System.get_env("MODE"), do: config(:port, mode: String.to_atom(System.get_env("MODE")))
+if System.get_env("BROKEN"), do: raise("no good: #{System.get_env("SECRET")}")
+"#,
+            ),
+        ],
+    )
+    .with("HOST", "of the user, and not in the file");
+    let ask = |text: &str| {
+        project.write("prod.env", text);
+        project.ask(&["preflight", "--env-file", "prod.env"])
+    };
+    let said = ask("# nothing\n");
+    assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
+    told(
+        &said.err,
+        &[
+            "error: the variable DATABASE_URL is asked for and not set",
+            "config/runtime.exs:4:",
+            "  database: System.fetch_env!(\"DATABASE_URL\")",
+            "error: the variable SECRET is asked for and not set",
+            "add a line `SECRET=",
+        ],
+    );
+    let good = "export DATABASE_URL='ecto://me:hunter2@db/port'\nSECRET=\"correct horse\"\nUNUSED_ONE=1\n";
+    let said = ask(good);
+    assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
+    told(
+        &said.out,
+        &[
+            "the configuration can be read with prod.env",
+            "NUMBER is asked for and not in prod.env: \"4000\" is taken",
+            "HOST is asked for and not in prod.env: nothing is taken",
+            "UNUSED_ONE is in prod.env, and the configuration does not ask for it",
+        ],
+    );
+    let said = ask(&format!("{good}NUMBER=many\n"));
+    assert_eq!(said.status, Some(1));
+    told(&said.err, &["the configuration cannot be read: (ArgumentError)", "config/runtime.exs:6:"]);
+    let said = ask(&format!("{good}MODE=slow\n"));
+    told(
+        &said.err,
+        &["port was compiled with :fast for [:mode] (`compile_env`), and starts with another value"],
+    );
+    let said = ask(&format!("{good}BROKEN=1\n"));
+    told(&said.err, &["(RuntimeError) no good: $SECRET", "config/runtime.exs:11:"]);
+    for said in [said, project.ask(&["preflight", "--env-file", "prod.env", "--format", "json"])] {
+        let all = format!("{}{}", said.out, said.err);
+        assert!(!all.contains("horse") && !all.contains("hunter2"), "{all}");
+    }
+    let said = ask("DATABASE_URL\n");
+    assert_eq!(said.status, Some(2));
+    told(&said.err, &["prod.env:1:1", "a line without `=`"]);
+    assert!(!project.release("port").exists(), "nothing is put in its place");
 }

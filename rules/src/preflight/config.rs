@@ -21,8 +21,9 @@ pub(super) fn check(path: &str, bytes: &[u8]) -> Option<Finding> {
         Err(error) => {
             let line =
                 String::from_utf8_lossy(bytes).lines().nth(error.line - 1).unwrap_or_default().to_owned();
-            let from = line.chars().skip(error.column.saturating_sub(1)).collect::<String>();
-            let hint = if from.starts_with(['#', '<']) {
+            // What stands for a process or a function begins with a sign, and what follows it is what cannot be read.
+            let from = line.chars().skip(error.column.saturating_sub(2)).take(2).collect::<String>();
+            let hint = if from.contains(['#', '<']) {
                 "processes, ports, references and functions cannot be written down: configure names, numbers and texts, \
                  and functions as `fun module:function/arity`"
             } else {
