@@ -88,8 +88,9 @@ fn start(
     report: &relgraph_engine::RunReport,
     environment: &Environment,
 ) -> Result<Start, Stop> {
-    let (Some(common), Some(boot)) = (&session.lowering.common, report.result(boot::STEP)) else {
-        let message = "there is no configuration to read: the release has no Mix project";
+    let common = session.lowering.common.as_ref().filter(|common| common.toolchain.elixir.is_some());
+    let (Some(common), Some(boot)) = (common, report.result(boot::STEP)) else {
+        let message = "`--env-file` reads the configuration of Mix projects, and this is none";
         return Err(Stop::wrong(Diagnostic::error(message)));
     };
     let failed = |error: relgraph_engine::StepError| {

@@ -112,7 +112,7 @@ impl FromStr for Target {
         let arch = words.first().and_then(|word| architecture(word));
         if arch.is_some() {
             words.remove(0);
-        } else if words.len() > 2 {
+        } else if words.len() > 2 && words[0] != "linux" {
             let known = ARCHITECTURES.iter().map(|(name, _)| *name);
             let why = match nearest(words[0], known.clone()) {
                 Some(near) => format!("`{}` is no architecture that is known; `{near}` is", shown(words[0])),
