@@ -114,7 +114,7 @@ fn a_library_for_another_architecture() {
     compile(&space, &library, "int rope(void) { return 1; }\n", &[]);
     fs::write(library.with_file_name("rope.dylib"), mach_o()).expect("written");
     let of = |kind: &str, about: &str| (kind.to_owned(), "aside".to_owned(), about.to_owned());
-    assert_eq!(findings(&project), [of("native", "macOS"), of("native", name)]);
+    assert_eq!(findings(&project), [of("native", name), of("native", "macOS")]);
     // But not for others alone.
     fs::write(&library, mach_o()).expect("written");
     fs::remove_file(&second).expect("removed");

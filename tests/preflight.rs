@@ -452,7 +452,7 @@ if System.get_env("BROKEN"), do: raise("no good: #{System.get_env("SECRET")}")
     );
     let said = ask(&format!("{good}NUMBER=many\n"));
     assert_eq!(said.status, Some(1));
-    told(&said.err, &["the configuration cannot be read: (ArgumentError)", "config/runtime.exs:6:"]);
+    told(&said.err, &["config/runtime.exs cannot be read: (ArgumentError)", "config/runtime.exs:3:"]);
     let said = ask(&format!("{good}MODE=slow\n"));
     told(
         &said.err,

@@ -84,33 +84,81 @@ defmodule Relgraph.Runtime do
     {:ok, final}
   rescue
     error in [System.EnvError] ->
-      {:missing, error.env, line(error, __STACKTRACE__, request)}
+      {:missing, error.env, asking(request, error.env)}
 
     error ->
-      {:error,
-       {Process.get(:relgraph_provider), line(error, __STACKTRACE__, request), message(error)}}
+      {:error, {Process.get(:relgraph_provider), line(error, request), message(error)}}
   catch
     kind, reason ->
       text = Exception.format_banner(kind, reason)
-      {:error, {Process.get(:relgraph_provider), line(nil, __STACKTRACE__, request), text}}
+      {:error, {Process.get(:relgraph_provider), line(nil, request), text}}
   end
 
   # What a function was called with may be a secret, and is not in the message of its clauses.
   defp message(error), do: "(#{inspect(error.__struct__)}) #{Exception.message(error)}"
 
-  defp line(%{file: file, line: line}, _stack, request)
-       when is_binary(file) and is_integer(line) do
-    if Path.basename(file) == Path.basename(request.runtime), do: line, else: 0
+  # The line of runtime.exs that names a variable.
+  defp asking(request, name) do
+    {_, line} =
+      Macro.prewalk(quoted(request), 0, fn
+        {{:., _, [_, function]}, meta, [^name | _]} = call, 0
+        when function in [:fetch_env!, :fetch_env, :get_env] ->
+          {call, meta[:line] || 0}
+
+        other, line ->
+          {other, line}
+      end)
+
+    line
   end
 
-  defp line(_error, stack, request) do
-    Enum.find_value(stack, 0, fn {_module, _function, _arguments, location} ->
-      file = location[:file]
+  # The line of the expression at which it ends. Before Elixir 1.15 a stack trace does not tell: the expressions are evaluated
+  # again, each time one more of them.
+  defp line(%{line: line}, _request) when is_integer(line), do: line
 
-      if file && Path.basename(List.to_string(file)) == Path.basename(request.runtime),
-        do: location[:line]
-    end)
+  defp line(_error, request) do
+    if Process.get(:relgraph_provider) == Config.Reader and File.regular?(request.runtime) do
+      text = File.read!(request.runtime)
+      starts = expressions(quoted(request))
+      lines = String.split(text, "\n")
+      ends = Enum.map(Enum.drop(starts, 1), &(&1 - 1)) ++ [length(lines)]
+
+      Enum.zip(starts, ends)
+      |> Enum.find_value(0, fn {first, last} ->
+        contents = lines |> Enum.take(last) |> Enum.join("\n")
+        if not evaluates?(request, contents), do: first
+      end)
+    else
+      0
+    end
   end
+
+  defp evaluates?(request, contents) do
+    opts = [env: request.env, target: request.target, imports: :disabled]
+    Config.Reader.eval!(request.runtime, contents, opts)
+    true
+  rescue
+    _ -> false
+  catch
+    _, _ -> false
+  end
+
+  defp quoted(request) do
+    case File.read(request.runtime) do
+      {:ok, text} ->
+        case Code.string_to_quoted(text) do
+          {:ok, quoted} -> quoted
+          {:error, _} -> nil
+        end
+
+      {:error, _} ->
+        nil
+    end
+  end
+
+  defp expressions({:__block__, _, expressions}), do: Enum.flat_map(expressions, &expressions/1)
+  defp expressions({_, meta, _}), do: List.wrap(meta[:line])
+  defp expressions(_), do: []
 
   # What belongs to `kernel` and `stdlib` counts only when the system restarts after reading it.
   defp reserved(%{reboot_system_after_config: true}, _config, _final), do: []

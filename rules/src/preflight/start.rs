@@ -73,7 +73,9 @@ pub fn start(
     let request = [
         ("code_paths", Value::List(paths.iter().map(Value::text).collect())),
         ("sys_config", Value::text(format!("{prefix}/release/{versioned}/sys.config"))),
-        ("runtime", Value::text("runtime.exs")),
+        ("runtime", Value::text(format!("{prefix}/release/{versioned}/runtime.exs"))),
+        ("env", Value::atom(&common.environment)),
+        ("target", Value::atom(&common.target)),
         ("applications", Value::List(own.map(|application| Value::atom(&application.name)).collect())),
     ];
     let path = work.join("request");
@@ -163,7 +165,9 @@ impl Start {
             let said = environment.hide(&text(entry.get(2)).unwrap_or_default());
             let provider = entry.first().and_then(Term::as_atom).filter(|name| *name != "nil");
             let what = match provider {
-                Some("Elixir.Config.Reader") | None => "the configuration cannot be read".to_owned(),
+                Some("Elixir.Config.Reader") | None => {
+                    format!("{} cannot be read", source.as_deref().unwrap_or("the configuration"))
+                }
                 Some(provider) => format!("the provider {} fails", super::module_name(provider)),
             };
             let message = format!("{what}: {}", said.trim().replace('\n', " "));
