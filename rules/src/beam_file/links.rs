@@ -33,11 +33,6 @@ pub fn links(bytes: &[u8], imports: bool) -> Result<Links, BeamError> {
     })
 }
 
-/// The atoms of a module.
-pub fn atoms(bytes: &[u8]) -> Result<BTreeSet<String>, BeamError> {
-    Ok(tables::atoms(&BeamFile::parse(bytes)?)?.into_iter().collect())
-}
-
 /// What a module says not to complain about: a module, or a function of it, as `Module` or `Module.function/arity`.
 ///
 /// Elixir has `@compile {:no_warn_undefined, …}`, which is in the debug information alone; Erlang's xref has

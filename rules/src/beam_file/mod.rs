@@ -8,8 +8,8 @@ mod code;
 mod disassembly;
 mod identity;
 mod info;
-mod operand;
 mod links;
+mod operand;
 mod tables;
 
 use std::borrow::Cow;
@@ -20,12 +20,12 @@ use thiserror::Error;
 
 use crate::etf::{EtfError, Term};
 
+pub use calls::{Call, calls};
 pub use disassembly::{Fun, Functions, Instruction, Literal, functions, funs, literals};
 pub use identity::{automatic_vsn, interface_digest, module_md5, running_digest};
 pub use info::{Function, Implementation, ModuleInfo, info};
+pub use links::{Links, excluded, links};
 pub use operand::Operand;
-pub use calls::{Call, calls};
-pub use links::{Links, atoms, excluded, links};
 
 /// No module is larger than this once it is unpacked.
 const LARGEST: u64 = 256 << 20;

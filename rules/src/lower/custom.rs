@@ -29,6 +29,7 @@ impl Lowering {
             layers,
             self.file.package.clone().unwrap_or_default(),
             Some(version),
+            &[],
             None,
             vec![],
         )

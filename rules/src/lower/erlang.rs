@@ -60,7 +60,9 @@ impl Lowering {
         let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
         layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
         let packages = self.file.package.clone().unwrap_or_default();
-        let lowered = self.finish(steps, Parts::Erlang(parts), layers, packages, None, None, warnings)?;
+        let parts = Parts::Erlang(parts);
+        let applications = &project.applications;
+        let lowered = self.finish(steps, parts, layers, packages, None, applications, None, warnings)?;
         Ok(Lowered { erlang: Some(project), ..lowered })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Lowering, names};
 use crate::native::Target;
-use crate::project::Description;
+use crate::project::{Application, Description};
 use crate::schema::{self, Preflight};
 use crate::steps::assemble::{self, Parts};
 use crate::steps::boot;
@@ -16,6 +16,7 @@ impl Lowering {
     pub(super) fn preflight(
         &self,
         parts: &Parts,
+        all: &[Application],
         description: Option<&Description>,
     ) -> Option<(Vec<String>, preflight::Preflight)> {
         let named = self.file.runtime_target();
@@ -23,8 +24,9 @@ impl Lowering {
         if self.file.preflight == Preflight::Off || (bare && named.is_none()) {
             return None;
         }
-        let fetched = |app: &str| description.and_then(|d| d.application(app)).is_some_and(|a| a.fetchable);
-        let dest = |app: &str| description.and_then(|d| d.application(app)).map_or(".", |a| a.dest.as_str());
+        let known = |app: &str| all.iter().find(|other| other.app == app);
+        let fetched = |app: &str| known(app).is_some_and(|a| a.fetchable);
+        let dest = |app: &str| known(app).map_or(".", |a| a.dest.as_str());
         let applications: Vec<(String, bool, String)> = parts
             .applications()
             .into_iter()

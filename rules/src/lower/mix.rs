@@ -166,7 +166,8 @@ impl Lowering {
             None if declared.tar => vec![PackageFormat::TarGz],
             None => Vec::new(),
         };
-        self.finish(steps, Parts::Mix(mix), layers, packages, None, Some(description), warnings)
+        let parts = Parts::Mix(mix);
+        self.finish(steps, parts, layers, packages, None, &applications, Some(description), warnings)
     }
 
     /// The project itself as one more application, last: it sees all others.

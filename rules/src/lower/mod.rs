@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::erlang::project::ErlangProject;
 use crate::fetch::Remotes;
 use crate::layout::Layout;
-use crate::project::Description;
+use crate::project::{Application, Description};
 use crate::schema::{PackageFormat, ReleaseFile, StartMode};
 use crate::sources::Sources;
 use crate::steps::assemble::{self, Assemble, Layer, Parts};
@@ -181,10 +181,11 @@ impl Lowering {
         layers: Vec<Layer>,
         packages: Vec<PackageFormat>,
         version: Option<String>,
+        applications: &[Application],
         description: Option<Description>,
         warnings: Vec<Diagnostic>,
     ) -> Result<Lowered, Vec<Diagnostic>> {
-        let preflight = self.preflight(&parts, description.as_ref());
+        let preflight = self.preflight(&parts, applications, description.as_ref());
         let mut needs: Vec<String> = layers.iter().map(|layer| layer.step.clone()).collect();
         needs.extend(parts.needs());
         steps.add(assemble::STEP, needs, assemble::RULE, Assemble { parts, layers });

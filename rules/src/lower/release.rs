@@ -51,7 +51,7 @@ impl Lowering {
             .at(self.file.span("upgrades"));
             return Err(vec![complaint.hint("take `{system_libs, false}` out of rebar.config")]);
         }
-        let other = matches!(self.file.runtime, Some(schema::Runtime::At(_)))
+        let other = matches!(self.file.runtime.include, Some(schema::Runtime::At(_)))
             || relx.is_some_and(|relx| relx.system_libs.is_string());
         let history = relx.filter(|relx| relx.history).and_then(|_| history(&self.root));
         if history.is_none() && relx.is_some_and(|relx| relx.history) && self.file.version.is_none() {

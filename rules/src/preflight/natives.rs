@@ -7,7 +7,7 @@ use relgraph_engine::StepError;
 
 use super::release::Module;
 use super::{Finding, Kind, Release, Weight, module_name};
-use crate::beam_file;
+use crate::beam_file::{self, BeamFile};
 use crate::native::{Format, Libc, Misfit, NativeFile, Target, Version, fit, is_everywhere};
 
 pub(super) fn look(release: &Release<'_>) -> Result<Vec<Finding>, StepError> {
@@ -235,8 +235,9 @@ fn without_file(release: &Release<'_>) -> Result<Vec<Finding>, StepError> {
             let bytes = release.store.read(&module.digest)?;
             let app = module.application.as_deref().unwrap_or_default();
             let on_load = beam_file::info(&bytes).is_ok_and(|info| info.has_on_load);
-            let mentioned = beam_file::atoms(&bytes).unwrap_or_default();
-            if !on_load || owners.iter().flatten().any(|owner| mentioned.contains(*owner)) {
+            let file = BeamFile::parse(&bytes);
+            let mentioned = file.and_then(|file| beam_file::atoms(&file)).unwrap_or_default();
+            if !on_load || owners.iter().flatten().any(|owner| mentioned.iter().any(|atom| atom == owner)) {
                 return Ok(None);
             }
             let message = format!(

@@ -164,7 +164,9 @@ impl<'a> Release<'a> {
             let mode = rest.iter().find_map(Term::as_atom).unwrap_or("permanent");
             let version = version.as_text().unwrap_or_default();
             let folders = [format!("lib/{name}-{version}"), format!("lib/{name}")];
-            let folder = folders.into_iter().find(|folder| self.nodes.contains_key(folder));
+            // Where the folder is a link, the release leads to the place where it was built.
+            let is_there = |folder: &String| matches!(self.nodes.get(folder), Some(Node::Directory { .. }));
+            let folder = folders.into_iter().find(is_there);
             let application = Application { mode: Some(mode.to_owned()), folder, spec: None };
             self.applications.insert(name.clone(), application);
         }
