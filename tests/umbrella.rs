@@ -166,3 +166,34 @@ fn a_change_in_one_application_leaves_the_others_alone() {
     project.write("apps/tools/lib/more.ex", "defmodule Tools.More do\nend\n");
     assert_eq!(compiled(&project), set(&["compile tools"]));
 }
+
+#[test]
+fn a_release_from_inside_one_application() {
+    let space = TestSpace::new();
+    let whole = umbrella(&space, "ours");
+    let web = Project::new(whole.dir.join("apps/web"), space.store());
+    web.write("release.yaml", "release: web\n");
+    let work = space.path("mix");
+    support::files::copy(&whole.dir, &work.join("tree"));
+    let mix = support::mix::Mix::new(work, "tree/apps/web").building_in("tree/_build");
+    support::mix::assert_same(&web, &mix, "web", "0.1.0");
+    web.build().assert_nothing_to_do();
+    // What the umbrella shares counts, what another application holds does not.
+    whole.edit("config/prod.exs", "hello", "good morning");
+    assert!(web.ran().contains("compile web"));
+    whole.append("apps/tools/lib/tools.ex", "# more");
+    web.build().assert_nothing_to_do();
+    whole.append("apps/core/lib/core.ex", "# more");
+    assert!(web.ran().contains("compile core"));
+}
+
+#[test]
+fn the_example_is_built_and_answers() {
+    let space = TestSpace::new();
+    let project = space.example("umbrella", "polls");
+    project.build();
+    let node = Node::new(&space, &project.release("polls"), "polls").with("QUESTION", "Tea?");
+    assert_eq!(node.says(&["eval", "IO.puts(Tally.question())"]), "Tea?");
+    assert_eq!(project.ask(&["build", "tally.yaml"]).status, Some(0));
+    assert!(!project.release("tally").join("lib/front-0.1.0").exists());
+}

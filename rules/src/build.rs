@@ -1,7 +1,6 @@
 //! From a release.yaml to a graph that can be run: Mix is asked what the project is, as a step of the same build.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
 
@@ -71,9 +70,12 @@ pub fn lower(
     if common.tool != Tool::Mix {
         return erlang(engine, lowering, common, observer);
     }
-    let mut around = lowering.around(USUAL_LOCK, USUAL_DEPS).map_err(BuildError::Wrong)?;
+    let [lock, deps] = [("lockfile", USUAL_LOCK), ("deps_path", USUAL_DEPS)]
+        .map(|(option, usual)| lowering.guess(option).unwrap_or_else(|| usual.to_owned()));
+    let mut around = lowering.around(&lock, &deps).map_err(BuildError::Wrong)?;
     // Both start a VM and wait for nothing: on two cores the second costs no time.
-    let guessed = (purpose == Purpose::Run).then_some(USUAL_CONFIG);
+    let usual = lowering.guess("config_path").unwrap_or_else(|| USUAL_CONFIG.to_owned());
+    let guessed = (purpose == Purpose::Run).then_some(usual.as_str());
     loop {
         let graph = lowering.describing(common, &around, guessed).map_err(BuildError::Wrong)?;
         let mut report = engine.run(&graph, None, observer)?;
@@ -88,13 +90,16 @@ pub fn lower(
             .applications
             .iter()
             .map(|a| a.dest.clone())
-            .filter(|dest| dest.starts_with("..") && !around.beside.iter().any(|known| below(dest, known)))
+            .chain(lowering.shared_by(&description.project))
+            .filter(|dest| {
+                dest.starts_with("..") && !around.beside.iter().any(|known| lowering.inside(dest, known))
+            })
             .filter(|dest| lowering.root.join(dest).is_dir())
             .collect();
         let right = lowering.guessed_right(&around, &description).map_err(BuildError::Wrong)?;
         let missing = lowering.missing(right.as_ref().unwrap_or(&around), &description);
         if outside.is_empty() && missing.is_empty() && right.is_none() {
-            if description.project.config_path != USUAL_CONFIG {
+            if description.project.config_path != usual {
                 engine.forget(CONFIG);
             } else if !report.is_success() {
                 return Err(BuildError::Failed(Box::new(report)));
@@ -103,7 +108,7 @@ pub fn lower(
             return Ok(Ready { lowered, around });
         }
         around = right.unwrap_or(around);
-        around.beside.extend(outside);
+        around.beside = lowering.outermost(&around.beside | &outside);
         fetch_all(engine, lowering, &mut around, &missing, observer)?;
         engine.forget(DESCRIBE);
         engine.forget(CONFIG);
@@ -158,8 +163,4 @@ fn unreadable(error: StepError) -> BuildError {
         StepErrorKind::Damaged => BuildError::Damaged(error.message),
         _ => BuildError::Wrong(vec![Diagnostic::error(error.message)]),
     }
-}
-
-fn below(path: &str, folder: &str) -> bool {
-    Path::new(path).starts_with(folder)
 }

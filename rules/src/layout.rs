@@ -1,6 +1,6 @@
 //! Where things lie inside the sandbox: the same for every checkout of a project.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Paths of a project inside the sandbox, seen from its prefix.
 ///
@@ -52,6 +52,21 @@ impl Layout {
         }
         parts.join("/")
     }
+}
+
+/// A path without `.` and `..`, links left as they are.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
 }
 
 #[cfg(test)]

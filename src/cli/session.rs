@@ -8,6 +8,7 @@ use relgraph_cache::{Digest, StatCache, Store, stamp};
 use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::fetch::Remotes;
+use relgraph_rules::layout::normal;
 use relgraph_rules::lower::Lowering;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
@@ -218,20 +219,4 @@ fn sandboxer(args: &ReleaseArgs, file: &ReleaseFile) -> Sandboxer {
 /// release.yaml as the user named it.
 fn shown(given: &Path, real: &Path) -> PathBuf {
     if real.file_name() == given.file_name() { given.to_owned() } else { given.join("release.yaml") }
-}
-
-/// A path without `.` and `..`, links left as they are.
-fn normal(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            part => normal.push(part),
-        }
-    }
-    normal
 }

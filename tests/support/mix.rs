@@ -17,12 +17,19 @@ pub struct Mix {
     pub work: PathBuf,
     /// The project inside of it.
     pub at: String,
+    /// Where it builds, in the folder `work`.
+    pub build: String,
 }
 
 impl Mix {
     /// For a project at `at` (`project`; `tree/NAME` when something lies beside it) in the folder `work`: where relgraph's steps find it.
     pub fn new(work: PathBuf, at: &str) -> Self {
-        Mix { work, at: at.to_owned() }
+        Mix { work, at: at.to_owned(), build: format!("{at}/_build") }
+    }
+
+    /// For a project that builds elsewhere.
+    pub fn building_in(self, build: &str) -> Self {
+        Mix { build: build.to_owned(), ..self }
     }
 
     /// The release of that name, as `mix release` makes it.
@@ -84,11 +91,11 @@ impl Mix {
 
     /// Where the release of that name is.
     fn folder(&self, name: &str) -> PathBuf {
-        self.work.join(&self.at).join("_build/prod/rel").join(name)
+        self.work.join(&self.build).join("prod/rel").join(name)
     }
 
     fn clean(&self) {
-        let build = self.work.join(&self.at).join("_build");
+        let build = self.work.join(&self.build);
         relgraph_cache::remove_tree(&build).expect("the build folder can be removed");
     }
 }

@@ -139,7 +139,7 @@ impl Lowering {
             return Ok(None);
         }
         let right = self.around(&project.lockfile, &project.deps_path)?;
-        Ok(Some(Around { beside: &around.beside | &right.beside, ..right }))
+        Ok(Some(Around { beside: self.outermost(&around.beside | &right.beside), ..right }))
     }
 
     /// What Mix misses and the lock names, with what the lock says that these need in turn: it saves asking Mix for each

@@ -1,6 +1,6 @@
 //! From release.yaml and what Mix says about the project to a graph of steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::toolchain::{Choice, Toolchain};
 use crate::vm::Common;
 
 mod around;
+mod beside;
 mod check;
 mod custom;
 mod erlang;
@@ -137,17 +138,6 @@ impl Lowering {
         })
     }
 
-    /// Folders beside the project that its mix.exs seems to name: a guess that saves asking Mix twice.
-    pub fn guess_beside(&self) -> BTreeSet<String> {
-        let text = std::fs::read_to_string(self.root.join("mix.exs")).unwrap_or_default();
-        let quoted = text.split("path:").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
-        quoted
-            .filter_map(|rest| rest.split('"').next())
-            .filter(|path| path.starts_with("../") && self.root.join(path).is_dir())
-            .map(|path| path.trim_end_matches('/').to_owned())
-            .collect()
-    }
-
     /// The project with what belongs to it.
     pub fn whole(&self, around: &Around) -> Whole {
         let beside = &around.beside;
@@ -158,14 +148,17 @@ impl Lowering {
             .flat_map(|folder| ["mix.exs", "rebar.config"].map(|file| self.root.join(folder).join(file)))
             .filter_map(|file| std::fs::read_to_string(file).ok())
             .collect();
+        // What the project lies in leads to it by the names of its folders.
+        let around_it = beside.iter().any(|folder| self.inside(".", folder));
         let named = |name: &str| {
             let (inside, whole) = (format!("/{name}/"), format!("/{name}\""));
-            texts.iter().any(|text| text.contains(&inside) || text.contains(&whole))
+            around_it || texts.iter().any(|text| text.contains(&inside) || text.contains(&whole))
         };
         let layout = Layout::new(&self.root, climbs, &named);
         Whole {
             sources: Arc::clone(&self.sources),
             beside: beside.clone(),
+            around_it,
             hidden: around.hidden(),
             fetched: around.fetched.clone(),
             installed: self.installed(),

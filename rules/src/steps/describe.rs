@@ -27,6 +27,8 @@ pub struct Whole {
     pub sources: Arc<Sources>,
     /// Folders beside the project's (`../shared`).
     pub beside: BTreeSet<String>,
+    /// Whether one of them holds the project (`../..`: its umbrella).
+    pub around_it: bool,
     /// Folders of the user that nobody is shown, seen from the project's.
     pub hidden: BTreeSet<String>,
     /// Dependencies that were fetched, by application: they lie where `mix deps.get` would have put them.
@@ -40,7 +42,8 @@ pub struct Whole {
 impl Whole {
     /// The folders, seen from the project's: itself, beside it, and fetched into it.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(".").chain(self.beside.iter().chain(&self.installed).map(String::as_str))
+        let own = (!self.around_it).then_some(".");
+        own.into_iter().chain(self.beside.iter().chain(&self.installed).map(String::as_str))
     }
 
     /// What is in one of the folders.
