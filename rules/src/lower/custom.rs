@@ -1,13 +1,14 @@
 //! The user's own steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Lowered, Lowering, Steps, failed};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::project::Application;
 use crate::steps::assemble::{Layer, Parts};
-use crate::steps::compile;
+use crate::steps::compile::{self, Made};
 use crate::steps::custom::{self, Custom};
 
 impl Lowering {
@@ -35,6 +36,71 @@ impl Lowering {
         )
     }
 
+    /// What the user's steps make among the sources of an application that is compiled after them.
+    pub(super) fn made_for(&self, application: &Application) -> Result<Vec<Made>, Vec<Diagnostic>> {
+        let step = compile::step(&application.app);
+        let mut made = Vec::new();
+        let mut errors = Vec::new();
+        for (name, custom) in self.file.steps.iter().filter(|(_, custom)| custom.before.contains(&step)) {
+            for (index, output) in custom.outputs.iter().enumerate() {
+                let inside = application.dest == "." || Path::new(output).starts_with(&application.dest);
+                if !inside {
+                    let message = format!(
+                        "step `{name}` makes `{output}`, which is not among the sources of `{}`",
+                        application.app
+                    );
+                    errors.push(
+                        Diagnostic::error(message)
+                            .in_file(self.file.file())
+                            .at(self.file.span(&format!("steps.{name}.outputs[{index}]")))
+                            .hint(format!("they are in `{}`", application.dest)),
+                    );
+                }
+            }
+            made.push(Made { step: name.clone(), outputs: custom.outputs.clone() });
+        }
+        if errors.is_empty() { Ok(made) } else { Err(errors) }
+    }
+
+    /// What the user's steps make for an application that is compiled after them.
+    pub(super) fn outputs_for(&self, application: &Application) -> impl Iterator<Item = &str> {
+        let step = compile::step(&application.app);
+        let steps = self.file.steps.values().filter(move |custom| custom.before.contains(&step));
+        steps.flat_map(|custom| custom.outputs.iter().map(String::as_str))
+    }
+
+    /// Whether all that steps come before are applications of the project.
+    pub(super) fn check_before(&self, applications: &[Application]) -> Vec<Diagnostic> {
+        let known: Vec<String> = applications
+            .iter()
+            .filter(|application| !application.fetchable)
+            .map(|application| compile::step(&application.app))
+            .collect();
+        let named = self.file.steps.iter().flat_map(|(name, step)| {
+            step.before.iter().enumerate().map(move |(index, before)| (name, index, before))
+        });
+        named
+            .filter(|(_, _, before)| !known.contains(*before))
+            .map(|(name, index, before)| {
+                let message = format!("step `{name}` cannot come before `{before}`");
+                let complaint = Diagnostic::error(message)
+                    .in_file(self.file.file())
+                    .at(self.before_span(name, index))
+                    .note("it can come before a step that compiles an application of a Mix project");
+                match nearest(before, known.iter().map(String::as_str)) {
+                    Some(near) => complaint.hint(format!("did you mean `{near}`?")),
+                    None => complaint,
+                }
+            })
+            .collect()
+    }
+
+    /// The place of an entry of `before`, which may stand alone.
+    fn before_span(&self, step: &str, index: usize) -> Option<Span> {
+        let key = format!("steps.{step}.before");
+        self.file.span(&format!("{key}[{index}]")).or_else(|| self.file.span(&key))
+    }
+
     pub(super) fn add_custom(
         &self,
         steps: &mut Steps,
@@ -43,6 +109,10 @@ impl Lowering {
         let mut layers = Vec::new();
         if self.file.steps.is_empty() {
             return Ok(layers);
+        }
+        let misplaced = self.check_before(applications.unwrap_or_default());
+        if !misplaced.is_empty() {
+            return Err(misplaced);
         }
         let files = self.sources.whole(".").map_err(failed)?;
         let compiled: BTreeMap<String, &Application> =
@@ -58,7 +128,7 @@ impl Lowering {
             };
             steps.add(name, step.needs.clone(), custom::RULE, action);
             // What only feeds another step is no part of the release, unless it says where it goes.
-            let feeds = feeding.contains(name);
+            let feeds = feeding.contains(name) || !step.before.is_empty();
             let placed = self.file.span(&format!("steps.{name}.into")).is_some();
             if !step.outputs.is_empty() && (placed || !feeds) {
                 layers.push(Layer { step: name.clone(), output: "files".into(), into: step.into.clone() });

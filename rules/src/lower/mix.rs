@@ -212,6 +212,8 @@ impl Lowering {
             let others = folders.iter().copied().filter(|folder| *folder != application.dest);
             let mut inner: Vec<&str> = others.collect();
             inner.push(&description.project.deps_path);
+            // What a step makes is taken from there, and not from the checkout.
+            inner.extend(self.outputs_for(application));
             Ok(match whole.fetched.get(&application.app) {
                 Some(fetched) => {
                     Source::Fetched { at: fetched.at.clone(), step: fetch::step(&application.app) }
@@ -228,6 +230,7 @@ impl Lowering {
         let sources: Vec<Source> = applications.iter().map(source).collect::<Result<_, _>>()?;
         let named = self.named(applications, &sources, whole)?;
         for (application, source) in applications.iter().zip(sources) {
+            let made = self.made_for(application)?;
             let named = named.get(&application.app);
             let visible: Vec<&Application> = description
                 .visible(application, named)
@@ -250,11 +253,13 @@ impl Lowering {
                 .collect();
             let mut needs: Vec<String> = sees.iter().map(|s| compile::step(&s.app)).collect();
             needs.extend(source.step().map(str::to_owned));
+            needs.extend(made.iter().map(|made| made.step.clone()));
             let action = Compile {
                 common: Common { environment: application.env.clone(), ..common.clone() },
                 application: application.clone(),
                 root: application.dest == ".",
                 source,
+                made,
                 layout: whole.layout.clone(),
                 sees,
                 dependencies,

@@ -358,6 +358,9 @@ pub struct CustomStep {
     /// Steps that must be done before; whether they exist is not checked here.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// Steps that compile an application, and find the outputs among its sources.
+    #[serde(default)]
+    pub before: Vec<String>,
     /// Folder of the release in its shortest form; empty: its root.
     #[serde(default)]
     pub into: String,

@@ -408,12 +408,23 @@ pub(super) const STEP_KEYS: &[Key] = &[
         also: &["deps", "depends_on"],
     },
     Key {
+        name: "before",
+        shape: Shape::List { of: &Shape::Text(Text::NeededStep), single: true },
+        required: false,
+        default: "none",
+        meaning: "Steps `compile APP` that come after this one and find its outputs among the sources of the application, \
+                  in place of what lies there in the checkout. What is made in its `priv` so becomes part of the release.",
+        example: "before: compile my_app",
+        also: &["feeds"],
+    },
+    Key {
         name: "into",
         shape: Shape::Text(Text::Inside),
         required: false,
         default: "the root of the release",
-        meaning: "The folder of the release that the outputs go into. Outputs of a step that another one needs go into \
-                  the release only where this is given.",
+        meaning: "The folder of the release that the outputs go into; `lib/APP` is the folder of that application, \
+                  whatever its version. Outputs of a step that another one needs, or that comes before one, go into the \
+                  release only where this is given.",
         example: "into: share",
         also: &[],
     },

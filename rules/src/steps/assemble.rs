@@ -295,8 +295,9 @@ impl Action for Assemble {
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let mut tree = TreeBuilder::new();
-        for (_, digest, at) in self.trees(cx)? {
-            tree.graft(&at, digest).map_err(conflict)?;
+        let trees = self.trees(cx)?;
+        for (_, digest, at) in &trees {
+            tree.graft(at, *digest).map_err(conflict)?;
         }
         match &self.parts {
             Parts::Mix(mix) => self.mix_files(cx, mix, &mut tree)?,
@@ -306,7 +307,8 @@ impl Action for Assemble {
         self.manifest(cx, &mut tree)?;
         for layer in &self.layers {
             let over = cx.need(&layer.step)?.output(&layer.output)?;
-            lay_over(cx.store, &mut tree, &over, &layer.into)?;
+            let folders = trees.iter().map(|(_, _, at)| at.as_str());
+            lay_over(cx.store, &mut tree, &over, &versioned(&layer.into, folders))?;
         }
         let release = tree.finish(cx.store)?;
         Ok(Ran { outputs: BTreeMap::from([("release".to_owned(), release)]), ..Ran::default() })
@@ -324,6 +326,25 @@ fn lay_over(store: &Store, tree: &mut TreeBuilder, over: &Digest, into: &str) ->
         .map_err(conflict)?;
     }
     Ok(())
+}
+
+/// `lib/APP/priv` as `lib/APP-VERSION/priv`, for an application of the release.
+fn versioned<'a>(into: &str, mut folders: impl Iterator<Item = &'a str>) -> String {
+    let mut parts = into.splitn(3, '/');
+    let (Some("lib"), Some(app), rest) = (parts.next(), parts.next(), parts.next()) else {
+        return into.to_owned();
+    };
+    let is_of = |folder: &&str| {
+        folder
+            .strip_prefix("lib/")
+            .and_then(|name| name.rsplit_once('-'))
+            .is_some_and(|(name, _)| name == app)
+    };
+    match (folders.find(is_of), rest) {
+        (Some(folder), Some(rest)) => format!("{folder}/{rest}"),
+        (Some(folder), None) => folder.to_owned(),
+        (None, _) => into.to_owned(),
+    }
 }
 
 /// Two parts of a release that want the same path.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
-use super::{assemble::conflict, config, strip::NO_WARN_UNDEFINED};
+use super::{assemble::conflict, config, custom, strip::NO_WARN_UNDEFINED};
 use crate::beam_file;
 use crate::discover::Scope;
 use crate::layout::Layout;
@@ -47,6 +47,15 @@ pub struct Dependency {
     pub build: String,
 }
 
+/// What a step of the user makes among the sources of an application.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The step.
+    pub step: String,
+    /// What it makes, seen from the project's folder.
+    pub outputs: Vec<String>,
+}
+
 /// Compiles one application.
 pub struct Compile {
     /// What it shares with the others, `MIX_ENV` being this application's own.
@@ -57,6 +66,8 @@ pub struct Compile {
     pub root: bool,
     /// Its sources.
     pub source: Source,
+    /// What the user's steps make among its sources, which does not count as one of them.
+    pub made: Vec<Made>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What it sees, in the order of the description.
@@ -130,6 +141,9 @@ impl Action for Compile {
         if app.from_umbrella {
             parts.text("from umbrella", "yes");
         }
+        for made in &self.made {
+            parts.digest(format!("input {}", made.step), &cx.need(&made.step)?.output("files")?);
+        }
         if let Some(command) = &app.compile {
             parts.text("command", command.to_string());
         }
@@ -158,6 +172,10 @@ impl Action for Compile {
         let mut vm = Vm::ready(cx, &self.common)?;
         let at = self.layout.at(self.source.at());
         let same = self.source.stage(cx, &vm, &at)?;
+        for made in &self.made {
+            vm.copy_tree(&cx.need(&made.step)?.output("files")?, "made")?;
+            custom::move_into(&vm.real("made"), &vm.real(&self.layout.project()))?;
+        }
         let build = self.layout.at(&app.build);
         vm.write(&format!("{build}/.relgraph"), b"")?;
         let mut paths = Vec::new();
