@@ -456,7 +456,7 @@ const TOOLCHAIN_KEYS: &[Key] = &[
         default: "as for `toolchain`",
         meaning: "A version of OTP, or its first parts (`26`), that PATH leads to or that asdf or mise have installed; or \
                   a folder (`code:root_dir()`), which has a `/` in it and is seen from the project's folder.",
-        example: "erlang: 26.2.1",
+        example: "toolchain:\n  erlang: 26.2.1",
         also: &["otp"],
     },
     Key {
@@ -465,7 +465,7 @@ const TOOLCHAIN_KEYS: &[Key] = &[
         required: false,
         default: "as for `toolchain`",
         meaning: "A version of Elixir, or the folder that holds its `bin` and `lib`.",
-        example: "elixir: 1.16.0",
+        example: "toolchain:\n  elixir: 1.16.0",
         also: &[],
     },
     Key {
@@ -474,7 +474,7 @@ const TOOLCHAIN_KEYS: &[Key] = &[
         required: false,
         default: "as for `toolchain`",
         meaning: "A version of rebar3 that asdf or mise have installed, or the program itself.",
-        example: "rebar3: ./rebar3",
+        example: "toolchain:\n  rebar3: ./rebar3",
         also: &["rebar"],
     },
 ];
