@@ -383,3 +383,62 @@ fn packages_of_hex_that_rebar3_fetched_need_no_repository() {
     let ran: Vec<String> = shop.ran().into_iter().filter(|step| step.starts_with("compile ")).collect();
     assert_eq!(ran, ["compile lower", "compile upper"]);
 }
+
+#[test]
+fn applications_without_a_tool_are_compiled_each_in_a_step_and_what_is_missing_is_said() {
+    let space = TestSpace::cold();
+    let shop = project(
+        &space,
+        "plain",
+        "shop",
+        &[
+            ("lib/rules/src/rules.app.src", &spec("rules", "\"1.0.0\"", "")),
+            (
+                "lib/rules/src/rules.erl",
+                "-module(rules).\n-callback price() -> integer().\n-export([f/0]).\nf() -> 1.\n",
+            ),
+            ("lib/rules/include/rules.hrl", "-define(PRICE, 1).\n"),
+            ("lib/shop/src/shop.app.src", &spec("shop", "\"0.1.0\"", ", rules")),
+            (
+                "lib/shop/src/shop.erl",
+                "-module(shop).\n-behaviour(rules).\n-include_lib(\"rules/include/rules.hrl\").\n-export([price/0]).\nprice() -> ?PRICE.\n",
+            ),
+            (
+                "lib/shop/src/shop_grammar.yrl",
+                "Nonterminals all.\nTerminals int.\nRootsymbol all.\nall -> int : '$1'.\n",
+            ),
+            ("lib/shop/priv/page.html", "<p>\n"),
+            ("lib/shop/c_src/Makefile", "all:\n\techo made > ../priv/made.txt\n"),
+        ],
+    );
+    let shop = without_elixir(&space, shop);
+    let made = ours(&shop, &["shop", "rules"]);
+    for path in
+        ["shop/ebin/shop_grammar.beam", "shop/priv/made.txt", "shop/priv/page.html", "rules/ebin/rules.beam"]
+    {
+        assert!(made.contains_key(path), "no {path}: {made:?}");
+    }
+    shop.build().assert_nothing_to_do();
+    let compiled =
+        || -> Vec<String> { shop.ran().into_iter().filter(|step| step.starts_with("compile ")).collect() };
+    shop.edit("lib/shop/src/shop.erl", "?PRICE.", "?PRICE + 1.");
+    assert_eq!(compiled(), ["compile shop"]);
+    // A behaviour is asked for its callbacks: it runs.
+    shop.edit("lib/rules/src/rules.erl", "f() -> 1.", "f() -> 2.");
+    assert_eq!(compiled(), ["compile rules", "compile shop"]);
+    shop.edit("lib/rules/include/rules.hrl", "PRICE, 1", "PRICE, 2");
+    assert_eq!(compiled(), ["compile rules", "compile shop"]);
+
+    shop.edit("lib/shop/src/shop.erl", "?PRICE + 1.", "?PRIZE.");
+    let said_of_it = shop.refused(1);
+    for word in ["compile shop", "shop.erl:5", "undefined macro 'PRIZE'"] {
+        assert!(said_of_it.contains(word), "no {word:?} in\n{said_of_it}");
+    }
+    // rebar3 is needed only where a project is its own.
+    shop.write("rebar.config", "{erl_opts, []}.\n");
+    let alone = shop.clone().with("PATH", &space.bare_path(&["rebar3", "elixir", "mix"]));
+    let said_of_it = alone.refused(1);
+    assert!(said_of_it.contains("rebar3, which is not in PATH"), "{said_of_it}");
+    alone.write("release.yaml", "release: shop\ntool: otp\n");
+    assert!(alone.refused(1).contains("undefined macro 'PRIZE'"));
+}
