@@ -1,5 +1,5 @@
 //! Code bases that no one here wrote, as their authors have them, from the sources of Debian's packages: each is built
-//! whole, boots and answers. The large ones are for `make test-real`.
+//! whole, boots and answers. The large ones are for `make test-real`, which writes what came of them to docs/real.md.
 
 mod support;
 
@@ -11,16 +11,23 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::TestSpace;
-use support::mix::{Mix, assert_same};
 use support::node::Node;
 use support::project::Project;
-use support::sources::sources;
+use support::sources::{record, sources};
 use support::{said, source};
 
 /// Copies a folder as it is, links and times of files included.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
     said(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+/// Asks whether the release is the one that the project's own tool makes, and returns what was said in a line.
+fn same_as(project: &Project, tool: &str) -> String {
+    let said = project.ask(&["verify", "--against", tool]);
+    assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
+    let line = said.out.lines().find(|line| line.contains("unexplained"));
+    format!("against {tool}: {}", line.unwrap_or_default().trim())
 }
 
 const TOOLBOX: &str = r#"defmodule Toolbox.MixProject do
@@ -54,12 +61,8 @@ fn elixirs_own_applications_make_a_release_that_runs_tasks_of_mix() {
     let Some(sources) = sources(&["elixir-lang"]) else { return };
     let space = TestSpace::new();
     let project = toolbox(&space, &sources, "ours");
-    let work = space.path("mix");
-    toolbox(&space, &sources, "mix/tree");
-    // Mix finds the project at `tree/project`, where relgraph's steps do.
-    fs::rename(work.join("tree/toolbox"), work.join("tree/project")).expect("it moves");
-    assert_same(&project, &Mix::new(work, "tree/project"), "toolbox", "0.1.0");
-
+    let built = project.build();
+    let verified = same_as(&project, "mix");
     let node = Node::new(&space, &project.release("toolbox"), "toolbox");
     node.daemon("List.keymember?(Application.started_applications(), :mix, 0)");
     let made = space.path("made");
@@ -76,6 +79,13 @@ fn elixirs_own_applications_make_a_release_that_runs_tasks_of_mix() {
     let wanted = ["mix", "ex_unit", "iex", "logger"].map(|app| format!("{app}-{version}"));
     assert_eq!(node.rpc(&format!("IO.puts(Enum.join({where_from}, \" \"))")), wanted.join(" "));
     node.stop();
+    let steps = built.count("total");
+    record(
+        "elixir",
+        &[format!(
+            "Elixir {version}'s mix, ex_unit, iex, logger and eex: {steps} steps; built, started, ran `mix new`; {verified}."
+        )],
+    );
 }
 
 /// Source packages of ejabberd and of what it depends on.
@@ -140,7 +150,7 @@ fn ejabberd_starts_and_speaks_xmpp() {
     let Some(sources) = sources(&EJABBERD) else { return };
     let space = TestSpace::new();
     let project = ejabberd(&space, &sources);
-    project.build();
+    let built = project.build();
     let release = project.release("ejabberd");
     let port = free_port();
     fs::create_dir_all(release.join("conf")).expect("a folder");
@@ -155,6 +165,58 @@ fn ejabberd_starts_and_speaks_xmpp() {
     let answer = answer(port, greeting.as_bytes(), b"</stream:features>");
     assert!(answer.contains("<mechanism>SCRAM-SHA-256</mechanism>"), "{answer}");
     node.stop();
+    let steps = built.count("total");
+    record(
+        "ejabberd",
+        &[format!("ejabberd: {steps} steps; built, started, offered its mechanisms over XMPP.")],
+    );
+}
+
+/// RabbitMQ as whoever packages it prepares it: its archive of packages for Mix, put back as its Makefile does.
+fn rabbitmq(space: &TestSpace, sources: &Path) -> Project {
+    let folder = space.path("rabbitmq");
+    copy(&sources.join("rabbitmq-server"), &folder);
+    said(Command::new("make").arg("restore-hex-cache-ets-file").current_dir(&folder).env_remove("MAKEFLAGS"));
+    let project = Project::new(folder, space.store());
+    project.write(
+        "release.yaml",
+        "release: rabbit\nversion: \"3.10.8\"\napplications:\n  rabbit: permanent\n  mnesia: load\n  \
+         rabbitmq_management: load\n  rabbitmq_prometheus: load\n",
+    );
+    project
+}
+
+/// A broker in Erlang, built by erlang.mk: seventy applications, one of them Mix's, sources that Python writes.
+#[test]
+#[ignore = "takes minutes; make test-real"]
+fn rabbitmq_starts_and_speaks_amqp() {
+    let Some(sources) = sources(&["rabbitmq-server"]) else { return };
+    let space = TestSpace::new();
+    let project = rabbitmq(&space, &sources);
+    let built = project.build();
+    let port = free_port();
+    let state = space.path("state");
+    let node = Node::new(&space, &project.release("rabbit"), "rabbit")
+        .with("RABBITMQ_NODE_PORT", &port.to_string())
+        .with("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .with("RABBITMQ_DIST_PORT", &free_port().to_string())
+        .with("RABBITMQ_MNESIA_BASE", &state.join("mnesia").display().to_string())
+        .with("RABBITMQ_LOG_BASE", &state.join("log").display().to_string())
+        .with("RABBITMQ_ENABLED_PLUGINS_FILE", &state.join("plugins").display().to_string());
+    let mut child = node.foreground_when(&["rpc", "rabbit:is_running()"]);
+    // Connection.Start: a method (1) on channel 0, class 10, method 10, with what the server is.
+    let answer = answer(port, b"AMQP\0\0\x09\x01", b"en_US\xce");
+    assert!(
+        answer.starts_with("\x01\0\0") && answer.contains("RabbitMQ") && answer.contains("PLAIN"),
+        "{answer:?}"
+    );
+    node.stop();
+    child.wait().expect("it ended");
+    let steps = built.count("total");
+    record(
+        "rabbitmq",
+        &[format!("RabbitMQ: {steps} steps; built, started, answered `AMQP 0-9-1` with Connection.Start.")],
+    );
 }
 
 fn free_port() -> u16 {
