@@ -196,7 +196,11 @@ fn rabbitmq_starts_and_speaks_amqp() {
     let built = project.build();
     let port = free_port();
     let state = space.path("state");
-    let node = Node::new(&space, &project.release("rabbit"), "rabbit")
+    let node = Node::new(&space, &project.release("rabbit"), "rabbit");
+    // RabbitMQ wants to be told its name itself.
+    let name = format!("{}@localhost", node.name());
+    let node = node
+        .with("RABBITMQ_NODENAME", &name)
         .with("RABBITMQ_NODE_PORT", &port.to_string())
         .with("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .with("RABBITMQ_DIST_PORT", &free_port().to_string())
