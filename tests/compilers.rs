@@ -4,16 +4,17 @@
 mod support;
 
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use support::TestSpace;
 use support::project::set;
 use support::small::{project, same_as_mix};
+use support::{TestSpace, said};
 
 /// A calculator: yecc, leex, Erlang with headers of a dependency, of OTP and of its own, options for each compiler.
 const CALC: &[(&str, &str)] = &[
     (
         "mix.exs",
-        r#"defmodule Calc.MixProject do
+        r##"defmodule Calc.MixProject do
   use Mix.Project
 
   def project do
@@ -70,14 +71,14 @@ defmodule Mix.Tasks.Compile.Report do
     {:ok, []}
   end
 end
-"#,
+"##,
     ),
     ("words/one.txt", "one\n"),
     ("prod/calc_prod.ex", "defmodule Calc.Prod do\n  def env, do: :prod\nend\n"),
     ("test/support/case.ex", "defmodule Calc.Case do\n  raise \"not for a release\"\nend\n"),
     (
         "lib/calc.ex",
-        r#"defmodule Calc do
+        r##"defmodule Calc do
   @env Mix.env()
   @target Mix.target()
   @project Mix.Project.config()[:version]
@@ -90,15 +91,15 @@ end
     :calc_eval.eval(tree)
   end
 end
-"#,
+"##,
     ),
     (
         "lib/calc/application.ex",
-        r#"defmodule Calc.Application do
+        r##"defmodule Calc.Application do
   use Application
   def start(_, _), do: Supervisor.start_link([], strategy: :one_for_one, name: Calc.Supervisor)
 end
-"#,
+"##,
     ),
     (
         "src/calc_lexer.xrl",
@@ -140,7 +141,7 @@ size(#file_info{size = Size}) -> Size.
     ("hrl/calc.hrl", "-define(OFFSET, 0).\n"),
     (
         "deps/units/mix.exs",
-        r#"defmodule Units.MixProject do
+        r##"defmodule Units.MixProject do
   use Mix.Project
   def project, do: [app: :units, version: "0.3.0", deps: [], compilers: [:label] ++ Mix.compilers()]
   def application, do: []
@@ -150,22 +151,22 @@ defmodule Mix.Tasks.Compile.Label do
   use Mix.Task
   def run(_), do: File.write!("lib/label.ex", "defmodule Units.Label do\n  def text, do: #{inspect(File.read!("LABEL"))}\nend\n")
 end
-"#,
+"##,
     ),
     ("deps/units/LABEL", "metre\n"),
     ("deps/units/include/units.hrl", "-define(UNIT, 1).\n"),
     ("deps/units/lib/units.ex", "defmodule Units do\n  def label, do: Units.Label.text()\nend\n"),
     (
         "deps/watch/mix.exs",
-        r#"defmodule Watch.MixProject do
+        r##"defmodule Watch.MixProject do
   use Mix.Project
   def project, do: [app: :watch, version: "0.1.0"]
 end
-"#,
+"##,
     ),
     (
         "deps/watch/lib/watch.ex",
-        r#"defmodule Watch.Tracer do
+        r##"defmodule Watch.Tracer do
   def trace({:on_module, _, _}, env) do
     Agent.update(agent(), &[inspect(env.module) | &1])
     :ok
@@ -181,7 +182,7 @@ end
     end
   end
 end
-"#,
+"##,
     ),
 ];
 
@@ -189,11 +190,11 @@ end
 const FILES: &[(&str, &str)] = &[
     (
         "mix.exs",
-        r#"defmodule Files.MixProject do
+        r##"defmodule Files.MixProject do
   use Mix.Project
   def project, do: [app: :files, version: "0.1.0"]
 end
-"#,
+"##,
     ),
     ("lib/files.ex", "defmodule Files do\n  def priv, do: Application.app_dir(:files, \"priv\")\nend\n"),
     ("priv/deep/.keep", ""),
@@ -261,4 +262,349 @@ fn priv_is_what_the_release_gets_whoever_read_it() {
     std::fs::remove_dir(priv_("empty")).expect("it is empty");
     assert!(project.ran().contains("compile files"));
     same_as_mix(&space, &project, "files");
+}
+
+/// What modules read while they are compiled, wherever it lies.
+const READS: &[(&str, &str)] = &[
+    (
+        "mix.exs",
+        r##"defmodule Reads.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :reads,
+      version: String.trim(File.read!("../VERSION")),
+      deps: [{:inner, path: "deps/inner"}]
+    ]
+  end
+end
+"##,
+    ),
+    ("../VERSION", "0.1.0\n"),
+    ("../notes/one.md", "one\n"),
+    ("README.md", "read me\n"),
+    ("priv/data/a.csv", "a,b\n"),
+    ("node_modules/pkg/package.json", "{\"version\": \"1.0.0\"}\n"),
+    ("templates/page.eex", "Hello <%= @name %>\n"),
+    (
+        "lib/reads.ex",
+        r##"defmodule Reads do
+  @external_resource "README.md"
+  @readme File.read!("README.md")
+  @top File.read!(Path.join(__DIR__, "../../VERSION"))
+  @notes "../notes/*.md" |> Path.wildcard() |> Enum.sort() |> Enum.map(&File.read!/1)
+  @data File.ls!("priv/data") |> Enum.sort()
+  @package File.read!("node_modules/pkg/package.json")
+  @dependency File.read!("deps/inner/README.md")
+  @settings Inner.settings()
+  @project Mix.Project.config()[:version]
+  @temporary is_binary(System.tmp_dir())
+  @hosts is_binary(File.read!("/etc/os-release"))
+  @missing File.exists?("../never") or File.exists?("config/never.json")
+  require EEx
+  EEx.function_from_file(:def, :page, "templates/page.eex", [:assigns])
+
+  def all, do: {@readme, @top, @notes, @data, @package, @dependency, @settings, @project, @temporary, @hosts, @missing}
+end
+"##,
+    ),
+    (
+        "deps/inner/mix.exs",
+        r##"defmodule Inner.MixProject do
+  use Mix.Project
+  def project, do: [app: :inner, version: String.trim(File.read!("../../../VERSION"))]
+end
+"##,
+    ),
+    (
+        "deps/inner/lib/inner.ex",
+        r##"defmodule Inner do
+  def settings, do: :inner |> :code.priv_dir() |> Path.join("settings.txt") |> File.read!()
+end
+"##,
+    ),
+    ("deps/inner/README.md", "inner\n"),
+];
+
+#[test]
+fn what_modules_read_is_shown_wherever_it_lies_and_is_an_input() {
+    let space = TestSpace::new();
+    std::fs::create_dir_all(space.path("reads")).expect("a folder");
+    let project = project(&space, "reads/project", "reads", READS);
+    project.write("deps/settings/settings.txt", "settings\n");
+    symlink("../settings", project.dir.join("deps/inner/priv")).expect("a link");
+    let compare = || {
+        support::files::copy(&space.path("reads"), &space.path("mix"));
+        same_as_mix(&space, &project, "reads");
+    };
+    compare();
+    project.build().assert_nothing_to_do();
+    for (file, step) in [
+        ("../notes/one.md", "compile reads"),
+        ("../notes/two.md", "compile reads"),
+        ("node_modules/pkg/package.json", "compile reads"),
+        ("deps/inner/README.md", "compile reads"),
+        ("deps/settings/settings.txt", "compile inner"),
+        ("templates/page.eex", "compile reads"),
+        ("priv/data/b.csv", "compile reads"),
+        ("config/never.json", "compile reads"),
+    ] {
+        let before = std::fs::read_to_string(project.dir.join(file)).unwrap_or_default();
+        project.write(file, &format!("{before}more\n"));
+        let ran = project.ran();
+        assert!(ran.contains(step), "{file}: {ran:?}");
+        project.build().assert_nothing_to_do();
+    }
+    for file in ["../other.md", "node_modules/pkg/index.js", "deps/inner/CHANGELOG.md", "notes.md"] {
+        project.write(file, "nobody reads this\n");
+        assert_eq!(project.ran(), set(&[]), "{file}");
+    }
+    compare();
+}
+
+/// Asks git, while it is compiled and in mix.exs.
+const ASKS_GIT: &[(&str, &str)] = &[
+    (
+        "mix.exs",
+        r##"defmodule Asks.MixProject do
+  use Mix.Project
+  def project, do: [app: :asks, version: version()]
+
+  defp version do
+    {tag, 0} = System.cmd("git", ["describe", "--tags", "--abbrev=0"])
+    tag |> String.trim() |> String.trim_leading("v")
+  end
+end
+"##,
+    ),
+    (
+        "lib/asks.ex",
+        r##"defmodule Asks do
+  @commit "git" |> System.cmd(["rev-parse", "--short", "HEAD"]) |> elem(0) |> String.trim()
+  @variable System.get_env("ASKS_FOR")
+  @other :os.getenv('ASKS_ALSO')
+  def commit, do: {@commit, @variable, @other}
+end
+"##,
+    ),
+    (".gitignore", "_build\n"),
+];
+
+#[test]
+fn what_git_and_variables_say_while_compiling_is_an_input() {
+    let space = TestSpace::new();
+    let project = project(&space, "asks", "asks", ASKS_GIT);
+    let git = |args: &[&str]| {
+        let who = ["-c", "user.name=me", "-c", "user.email=me@example.com"];
+        let mut git = Command::new("git");
+        git.args(who).args(args).current_dir(&project.dir).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        said(&mut git)
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "first"]);
+    git(&["tag", "v0.1.0"]);
+    same_as_mix(&space, &project, "asks");
+    project.build().assert_nothing_to_do();
+    project.write("README.md", "nobody reads this\n");
+    assert_eq!(project.ran(), set(&[]));
+    git(&["add", "README.md"]);
+    git(&["commit", "-qm", "second"]);
+    let ran = project.ran();
+    assert!(ran.contains("compile asks"), "{ran:?}");
+    same_as_mix(&space, &project, "asks");
+    assert!(project.clone().with("ASKS_FOR", "one").ran().contains("compile asks"));
+    assert!(project.clone().with("ASKS_ALSO", "two").ran().contains("compile asks"));
+    assert_eq!(project.clone().with("NOBODY_ASKS", "three").build().executed(), 0);
+}
+
+/// Protocols implemented in several applications, and configuration read while compiling.
+const SHAPES: &[(&str, &str)] = &[
+    (
+        "mix.exs",
+        r##"defmodule Shapes.MixProject do
+  use Mix.Project
+  def project, do: [app: :shapes, version: "0.1.0", deps: [{:area, path: "deps/area"}, {:round, path: "deps/round"}]]
+  def application, do: [extra_applications: [:logger]]
+end
+"##,
+    ),
+    (
+        "config/config.exs",
+        "import Config\nconfig :shapes, unit: :metre, used: %{deep: [1]}\nconfig :round, pi: 3\n",
+    ),
+    (
+        "lib/shapes.ex",
+        r##"defmodule Shapes.Square do
+  @derive {Area, side: :width}
+  defstruct width: 1
+end
+
+defmodule Shapes do
+  @unit Application.compile_env!(:shapes, :unit)
+  @deep Application.compile_env(:shapes, [:used, :deep])
+  @absent Application.compile_env(:shapes, :absent, :default)
+  @early Application.get_env(:shapes, :early)
+  def all, do: {@unit, @deep, @absent, @early, Area.of(%Round{}), Area.of(:any), inspect(%Round{})}
+
+  defimpl Area, for: Tuple do
+    def of(tuple), do: tuple_size(tuple)
+  end
+end
+"##,
+    ),
+    (
+        "deps/area/mix.exs",
+        "defmodule Area.MixProject do\n  use Mix.Project\n  def project, do: [app: :area, version: \"0.1.0\"]\nend\n",
+    ),
+    (
+        "deps/area/lib/area.ex",
+        r#"defprotocol Area do
+  @fallback_to_any true
+  def of(shape)
+end
+
+defimpl Area, for: Any do
+  defmacro __deriving__(module, _struct, options) do
+    quote do
+      defimpl Area, for: unquote(module) do
+        def of(shape), do: Map.fetch!(shape, unquote(options[:side])) ** 2
+      end
+    end
+  end
+
+  def of(_), do: 0
+end
+"#,
+    ),
+    (
+        "deps/round/mix.exs",
+        r##"defmodule Round.MixProject do
+  use Mix.Project
+  def project, do: [app: :round, version: "0.1.0", deps: [{:area, path: "../area"}]]
+end
+"##,
+    ),
+    (
+        "deps/round/lib/round.ex",
+        r##"defmodule Round do
+  defstruct radius: 1
+  @pi Application.compile_env(:round, :pi)
+
+  defimpl Area do
+    def of(round), do: Round.pi() * round.radius ** 2
+  end
+
+  defimpl Inspect do
+    def inspect(_, _), do: "#Round<>"
+  end
+
+  def pi, do: @pi
+end
+"##,
+    ),
+];
+
+#[test]
+fn protocols_of_several_applications_and_configuration_read_while_compiling() {
+    let space = TestSpace::new();
+    let project = project(&space, "shapes", "shapes", SHAPES);
+    same_as_mix(&space, &project, "shapes");
+    project.edit("deps/round/lib/round.ex", "#Round<>", "#Round<1>");
+    let ran = project.ran();
+    // Its beam is among what is consolidated; nobody was compiled against it.
+    assert!(ran.is_superset(&set(&["compile round", "consolidate protocols", "strip round"])), "{ran:?}");
+    assert!(!ran.contains("compile shapes") && !ran.contains("compile area"), "{ran:?}");
+    project.edit("config/config.exs", "pi: 3", "pi: 4");
+    let ran = project.ran();
+    assert!(ran.contains("compile round") && !ran.contains("compile area"), "{ran:?}");
+    same_as_mix(&space, &project, "shapes");
+    project.edit("mix.exs", "version:", "consolidate_protocols: false, version:");
+    same_as_mix(&space, &project, "shapes");
+}
+
+/// An application that is broken in many ways, one after the other.
+const BROKEN: &[(&str, &str)] = &[
+    (
+        "mix.exs",
+        r##"defmodule Broken.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :broken,
+      version: "0.1.0",
+      elixirc_options: [warnings_as_errors: true],
+      aliases: [compile: ["compile", "after"], release: ["assets.deploy", "release"], setup: ["deps.get"]],
+      deps: [{:lib, path: "deps/lib"}]
+    ]
+  end
+end
+
+defmodule Mix.Tasks.After do
+  use Mix.Task
+  def run(_), do: File.write!("priv/after.txt", "after\n")
+end
+"##,
+    ),
+    ("lib/broken.ex", "defmodule Broken do\n  def one, do: 1\nend\n"),
+    ("priv/.keep", ""),
+    (
+        "deps/lib/mix.exs",
+        "defmodule Lib.MixProject do\n  use Mix.Project\n  def project, do: [app: :lib, version: \"0.1.0\"]\nend\n",
+    ),
+    ("deps/lib/lib/lib.ex", "defmodule Lib do\n  def unused(x), do: 1\nend\n"),
+];
+
+#[test]
+fn what_goes_wrong_while_compiling_is_said_with_what_to_do() {
+    let space = TestSpace::new();
+    let project = project(&space, "broken", "broken", BROKEN);
+    // A warning in a dependency stops nothing. What Mix would run besides is named.
+    let said = project.ask(&["build"]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert!(said.err.contains("the alias `release` of mix.exs is not run"), "{}", said.err);
+    assert!(!said.err.contains("`setup`") && !said.err.contains("`compile`"), "{}", said.err);
+    let after = project.release("broken").join("lib/broken-0.1.0/priv/after.txt");
+    assert!(after.is_file(), "the alias `compile` is run");
+    let outside = space.path("words.txt");
+    std::fs::write(&outside, "words\n").expect("a file");
+    let outside = outside.display().to_string();
+    let module = |body: &str| format!("defmodule Broken do\n  {body}\nend\n");
+    for (body, words) in [
+        ("def one(x), do: 1".to_owned(), vec!["step `compile broken` failed", "lib/broken.ex:2", "variable \"x\" is unused"]),
+        (format!("@words File.read!({outside:?})\n  def words, do: @words"), vec![
+            outside.as_str(),
+            "lib/broken.ex:2",
+            "is on this machine, but neither in the project nor in a path dependency",
+        ]),
+        ("@home File.read!(Path.expand(\"~/.words\"))\n  def home, do: @home".into(), vec!["hint:", ".words` is on this machine"]),
+        ("@key System.fetch_env!(\"BROKEN_KEY\")\n  def key, do: @key".into(), vec!["BROKEN_KEY", "not set", "hint:"]),
+        ("@tool System.cmd(\"no-such-tool\", [])\n  def tool, do: @tool".into(), vec![
+            "hint: the program `no-such-tool` is missing",
+        ]),
+        (
+            "{:error, why} = :gen_tcp.connect('example.com', 80, [])\n  raise \"cannot download http://example.com: #{inspect(why)}\"".into(),
+            vec!["hint: steps have no network"],
+        ),
+    ] {
+        project.write("../no-home/.words", "words\n");
+        project.write("lib/broken.ex", &module(&body));
+        let complaint = project.refused(1);
+        for word in words {
+            assert!(complaint.contains(word), "{body}: no {word:?} in {complaint}");
+        }
+    }
+    project.write("lib/broken.ex", &module("def one, do: 1"));
+    project.write("deps/lib/lib/lib.ex", "defmodule Lib do\n  def one, do: two()\nend\n");
+    let complaint = project.refused(1);
+    assert!(
+        complaint.contains("step `compile lib` failed") && complaint.contains("lib/lib.ex:2"),
+        "{complaint}"
+    );
+    project.write("deps/lib/lib/lib.ex", "defmodule Lib do\nend\n");
+    project.edit("mix.exs", "version:", "compilers: Mix.compilers() ++ [:no_such], version:");
+    let complaint = project.refused(1);
+    assert!(complaint.contains("hint: the task `compile.no_such` (the compiler `:no_such`)"), "{complaint}");
 }

@@ -80,7 +80,7 @@ defmodule Relgraph.Compile do
   defp mix(%{root: true} = request) do
     Mix.Project.in_project(request.app, request.dest, [consolidate_protocols: false], fn module ->
       Relgraph.Dependencies.put(module, request)
-      Mix.Task.run("compile", @options)
+      Mix.Task.run("compile", options())
       no_warn_undefined(Mix.Project.config())
     end)
   end
@@ -116,6 +116,16 @@ defmodule Relgraph.Compile do
       end
 
     %{no_warn_undefined: modules}
+  end
+
+  # An alias runs what it names, `compile` without options among it: dependencies have been looked at by then.
+  defp options do
+    if Keyword.has_key?(Mix.Project.config()[:aliases] || [], :compile) do
+      Mix.Task.run("loadpaths", ["--no-deps-check", "--no-archives-check"])
+      []
+    else
+      @options
+    end
   end
 
   defp rebar3(request) do

@@ -21,6 +21,7 @@ defmodule Relgraph.Describe do
         deps_path: relative(Mix.Project.deps_path(config), root),
         build_path: relative(Mix.Project.build_path(config), root),
         consolidate_protocols: config[:consolidate_protocols],
+        aliases: aliases(config),
         lockfile: relative(Path.expand(config[:lockfile]), root),
         default_release: config[:default_release],
         dependency_config: encode(dependency_config(config)),
@@ -32,6 +33,12 @@ defmodule Relgraph.Describe do
       copied: copied(Path.join(request.prefix, "sample")),
       toolchain: toolchain()
     }
+  end
+
+  # Tasks that `mix release` would run and nobody here does, and that mix.exs makes do something else.
+  defp aliases(config) do
+    tasks = [:"deps.loadpaths", :loadpaths, :release]
+    for {name, _} <- config[:aliases] || [], name in tasks, do: Atom.to_string(name)
   end
 
   @doc "Loads a `mix.exs` as Mix's command line does."

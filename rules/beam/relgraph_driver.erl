@@ -37,15 +37,23 @@ main([Folder]) ->
     try
         prepare(Request, Elixir),
         Recorder = relgraph_trace:start(known(Request)),
-        Answer = (operation(maps:get(op, Request))):run(Request),
-        Trace = relgraph_trace:stop(Recorder),
-        All = maps:merge(Answer, facts(Request, Trace)),
-        ok = file:write_file(maps:get(response, Request), relgraph_json:encode(All))
+        try (operation(maps:get(op, Request))):run(Request) of
+            Answer -> respond(Request, Answer, Recorder)
+        catch
+            Failed:Why:Where ->
+                %% What was looked for in vain may be the reason.
+                respond(Request, #{}, Recorder),
+                erlang:raise(Failed, Why, Where)
+        end
     of
         ok -> halt(0)
     catch
         Class:Reason:Stack -> fail(Class, Reason, Stack, Elixir)
     end.
+
+respond(Request, Answer, Recorder) ->
+    All = maps:merge(Answer, facts(Request, relgraph_trace:stop(Recorder))),
+    ok = file:write_file(maps:get(response, Request), relgraph_json:encode(All)).
 
 %% A module in the working directory is nobody's module; looking for each of them there would be an input of every step.
 prepare(#{cwd := Cwd} = Request, Elixir) ->

@@ -36,13 +36,14 @@ start(Known) ->
     [pattern(prim_file, Name, Arity, silent(Known, Arity)) || {Name, Arity} <- maps:keys(reads())],
     [pattern(os, Name, Arity) || {Name, Arity} <- [{getenv, 0}, {getenv, 1}, {env, 0}]],
     pattern(erlang, open_port, 2),
+    pattern(os, cmd, 2),
     pattern('Elixir.Code', fetch_docs, 1),
     pattern('Elixir.Module.ParallelChecker', verify, 2, [{'_', [], [{return_trace}]}]),
     erlang:trace(all, true, [{tracer, Recorder} | ?FLAGS]),
     put(relgraph_cwd, text(Cwd)),
     Recorder.
 
-%% Stops recording; returns `#{reads => [{Kind, Path}], env => [Name], programs => [Command], docs => [Module]}'.
+%% Stops recording; returns `#{reads => [{Kind, Path}], env => [Name], programs => [[Word]], docs => [Module]}'.
 -spec stop(pid()) -> map().
 stop(Recorder) ->
     erlang:trace(all, false, ?FLAGS),
@@ -147,14 +148,25 @@ event(_, os, getenv, [Name]) ->
     {env, text(Name)};
 event(_, os, _, []) ->
     {env, <<"*">>};
+%% The shell of os:cmd/1 is told by its input what to do.
+event(_, os, cmd, [Command, _]) ->
+    {program, [text(Command)]};
 event(_, erlang, open_port, [{spawn, Command}, _]) ->
-    {program, text(Command)};
-event(_, erlang, open_port, [{spawn_executable, File}, _]) ->
-    {program, text(File)};
+    {program, [text(Command)]};
+event(_, erlang, open_port, [{spawn_executable, File}, Options]) ->
+    {program, [text(File) | arguments(Options)]};
 event(_, 'Elixir.Code', fetch_docs, [Module]) when is_atom(Module) ->
     {docs, atom_to_binary(Module)};
 event(_, _, _, _) ->
     none.
+
+arguments(Options) when is_list(Options) ->
+    case lists:keyfind(args, 1, Options) of
+        {args, Args} when is_list(Args) -> [text(Arg) || Arg <- Args];
+        _ -> []
+    end;
+arguments(_) ->
+    [].
 
 text(Chars) ->
     case unicode:characters_to_binary(Chars) of

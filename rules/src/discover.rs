@@ -9,36 +9,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use relgraph_cache::{Answer, Probe};
 use relgraph_engine::{Available, StepError};
 
+use crate::foreign;
+use crate::git;
 use crate::launch::is_visible;
 use crate::namespace::Namespace;
+use crate::reach::{self, Reach};
 use crate::vm::Facts;
 
-/// Variables that the programs which build native code read without asking anyone.
-const NATIVE: [&str; 12] = [
-    "CC",
-    "CFLAGS",
-    "CPPFLAGS",
-    "CXX",
-    "CXXFLAGS",
-    "LDFLAGS",
-    "LDLIBS",
-    "MAKEFLAGS",
-    "AR",
-    "LD",
-    "PKG_CONFIG_PATH",
-    "CROSSCOMPILE",
-];
+/// What the programs that a step starts may depend on, beside its sources.
+#[derive(Debug, Default)]
+pub struct Native {
+    /// Whether native code is among the sources.
+    pub compiled: bool,
+    /// Variables that they may read.
+    pub variables: BTreeSet<String>,
+}
 
 /// Where a step's inputs lie.
 pub struct Scope<'a> {
     /// What it could read.
     pub namespace: &'a Namespace,
+    /// What there is on this machine; without it, nothing but its own sources was in sight.
+    pub reach: Option<&'a Reach>,
     /// Its own sources: everything in there, and what was looked for in vain, counts.
     pub own: Vec<String>,
     /// Names of other applications by their folders (`project/_build/prod/lib/NAME`).
     pub dependencies: BTreeMap<String, String>,
     /// Folders that the step itself fills.
     pub ignored: Vec<String>,
+    /// Whether a look at a path, of a kind, means nothing.
+    pub ignores: &'a dyn Fn(&str, &str) -> bool,
+    /// What programs that nobody watches may depend on.
+    pub native: Native,
     /// Variables that are part of the key anyway.
     pub declared_env: BTreeSet<String>,
 }
@@ -64,15 +66,20 @@ impl Scope<'_> {
                     }
                     _ => self.insert(&mut probes, kind, path)?,
                 }
-            } else if self.is_source(path) {
+            } else if !(self.ignores)(kind, path) && self.counts(path) {
                 self.insert(&mut probes, kind, path)?;
             }
         }
-        if !facts.programs.is_empty() {
+        if !facts.programs.iter().all(|words| git::only(words)) {
             // What another program read is nobody's knowledge: it may have been anything that was there.
             probes.extend(self.own.iter().map(|folder| Probe::Tree(folder.clone())));
             probes.extend(self.dependencies.keys().map(|folder| Probe::Tree(folder.clone())));
-            probes.extend(NATIVE.map(|name| Probe::Env(name.to_owned())));
+            let asked = self.native.variables.iter().filter(|name| is_visible(name));
+            let asked = asked.filter(|name| !self.declared_env.contains(*name));
+            probes.extend(asked.map(|name| Probe::Env(name.clone())));
+            if self.reach.is_some() {
+                probes.extend(foreign::programs(&facts.programs, self.native.compiled));
+            }
         }
         let all = facts.env.iter().any(|name| name == "*");
         let asked = facts.env.iter().filter(|name| *name != "*").chain(env.keys().filter(|_| all));
@@ -81,13 +88,24 @@ impl Scope<'_> {
         Ok(probes.into_iter().collect())
     }
 
-    /// Whether a probe is about the step's own sources.
-    pub fn is_own(&self, probe: &Probe) -> bool {
+    /// Whether a probe is about what the step itself makes, or others made.
+    pub fn is_built(&self, probe: &Probe) -> bool {
         let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe
         else {
             return false;
         };
-        self.is_source(path)
+        !self.counts(path) || self.dependencies.keys().any(|folder| within(path, folder))
+    }
+
+    /// Whether a path stands for an input: relgraph's own files and what the system makes up are none.
+    fn counts(&self, path: &str) -> bool {
+        if path.starts_with('/') {
+            return self.reach.is_some() && reach::is_system(path);
+        }
+        if deepest(&self.own, path).is_some() || deepest(&self.ignored, path).is_some() {
+            return self.is_source(path);
+        }
+        self.reach.is_some_and(|reach| reach.name(path).is_some())
     }
 
     /// Folders lie inside of others: the deepest says what a path is.

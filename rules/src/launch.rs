@@ -32,6 +32,7 @@ pub fn vm(
             mounts.push(Mount::read_only(root, root.to_string_lossy()));
         }
     }
+    mounts.extend(common.rust.iter().flat_map(|rust| rust.mounts(&prefix)));
     let bin = inside(&format!("otp/erts-{}/bin", toolchain.erlang.erts));
     // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. Little busy waiting, for
     // other steps have a use for the core; without any, each of the thousands of file operations puts two threads to
@@ -105,7 +106,11 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
     env.extend(common.set(cx));
     let home = inside("home");
     let elixir = common.toolchain.elixir.iter().map(|_| inside("elixir/bin") + ":").collect::<String>();
-    let path = format!("{}:{elixir}/usr/local/bin:/usr/bin:/bin", inside("otp/bin"));
+    let mut path = format!("{}:{elixir}/usr/local/bin:/usr/bin:/bin", inside("otp/bin"));
+    if let Some((more, folder)) = common.rust.as_ref().map(|rust| rust.env(prefix)) {
+        path = format!("{path}:{folder}");
+        env.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
     let fixed = [
         ("ROOTDIR", inside("otp")),
         ("BINDIR", bin.to_owned()),
@@ -134,7 +139,7 @@ fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -
 }
 
 /// Variables that differ between people, machines and terminals and mean nothing to a build, or that relgraph sets.
-const HIDDEN: [&str; 51] = [
+const HIDDEN: [&str; 55] = [
     "_",
     "BINDIR",
     "COLORTERM",
@@ -142,6 +147,10 @@ const HIDDEN: [&str; 51] = [
     "DISPLAY",
     "EDITOR",
     "EMU",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
     "HISTFILE",
     "HISTSIZE",
     "HOME",

@@ -52,6 +52,18 @@ impl Layout {
         }
         parts.join("/")
     }
+
+    /// The reverse: a path of the sandbox as the project's folder names it.
+    pub fn name(&self, path: &str) -> String {
+        let mut project = self.project.split('/').peekable();
+        let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
+        while project.peek().is_some() && project.peek() == parts.peek() {
+            project.next();
+            parts.next();
+        }
+        let name: Vec<&str> = project.map(|_| "..").chain(parts).collect();
+        if name.is_empty() { ".".to_owned() } else { name.join("/") }
+    }
 }
 
 /// A path without `.` and `..`, links left as they are.
@@ -84,6 +96,9 @@ mod tests {
         assert_eq!(beside.at("../shared"), "tree/apps/shared");
         assert_eq!(beside.at("../../shared/./x"), "tree/shared/x");
         assert_eq!(beside.at("../web/lib"), "tree/apps/web/lib");
+        for path in ["../shared/x", "../../VERSION", "lib/a.ex", "."] {
+            assert_eq!(beside.name(&beside.at(path)), path);
+        }
         let unnamed = Layout::new(root, 2, &|_| false);
         assert_eq!(unnamed.project(), "tree/up/project");
         assert_eq!(unnamed.at("../../shared"), "tree/shared");

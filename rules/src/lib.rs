@@ -1,6 +1,8 @@
 //! The release rules of relgraph: release.yaml, Mix projects, runtimes, packages, comparison.
 
+mod advice;
 mod archive;
+mod attempt;
 pub mod beam_file;
 pub mod build;
 pub mod compare;
@@ -10,10 +12,12 @@ pub mod discover;
 pub mod erlang;
 pub mod etf;
 pub mod fetch;
+mod git;
 pub mod init;
 mod launch;
 pub mod layout;
 
+mod foreign;
 mod links;
 pub mod lock;
 pub mod lower;
@@ -23,6 +27,7 @@ pub mod native;
 pub mod package;
 pub mod preflight;
 pub mod project;
+mod reach;
 pub mod schema;
 pub mod source;
 pub mod sources;

@@ -19,8 +19,8 @@ pub struct Work<'a> {
 impl Work<'_> {
     /// Probes for all that links in the folder `from` lead to, paths being seen from the work folder. Links by an absolute
     /// path of the sandbox are made relative, so that they lead to the same place out here.
-    pub fn linked(&self, from: &str) -> Result<BTreeSet<Probe>, StepError> {
-        let mut probes = BTreeSet::new();
+    pub fn linked(&self, from: &str) -> Result<Vec<Probe>, StepError> {
+        let mut probes = Vec::new();
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from([from.to_owned()]);
         while let Some(folder) = queue.pop_front() {
@@ -38,7 +38,7 @@ impl Work<'_> {
                     && let Some(target) = self.target(&path)?
                 {
                     let real = self.real.join(&target);
-                    probes.insert(if real.is_dir() {
+                    probes.push(if real.is_dir() {
                         queue.push_back(target.clone());
                         Probe::Tree(target)
                     } else {
@@ -48,6 +48,30 @@ impl Work<'_> {
             }
         }
         Ok(probes)
+    }
+
+    /// A path with the links on its way followed, as far as it is there; none where one leads out.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        let mut path = path.to_owned();
+        for _ in 0..16 {
+            let link = path
+                .match_indices('/')
+                .map(|(end, _)| end)
+                .chain([path.len()])
+                .find(|end| self.real.join(&path[..*end]).is_symlink());
+            let Some(end) = link else { return Some(path) };
+            let text = fs::read_link(self.real.join(&path[..end])).ok()?;
+            let text = text.to_str()?;
+            let rest = &path[end..];
+            let folder: Vec<&str> = path[..end].split('/').collect();
+            let target = match text.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('/')) {
+                Some(inside) => normal(&[], inside)?,
+                None if text.starts_with('/') => return None,
+                None => normal(&folder[..folder.len() - 1], text)?,
+            };
+            path = format!("{target}{rest}");
+        }
+        None
     }
 
     /// Where a link leads, seen from the work folder; none where it leads out of it.

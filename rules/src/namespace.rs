@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relgraph_cache::{Answer, Digest, FileKind, Hasher, Node, Probe, Store};
 use relgraph_engine::{Available, StepError};
 
+use crate::reach::Reach;
 use crate::source::Snapshot;
 
 /// Where something comes from.
@@ -22,17 +23,27 @@ pub enum Place {
 pub struct Namespace {
     store: Store,
     places: BTreeMap<String, Place>,
+    reach: Option<Reach>,
 }
 
 impl Namespace {
     /// Nothing yet.
     pub fn new(store: &Store) -> Self {
-        Namespace { store: store.clone(), places: BTreeMap::new() }
+        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None }
     }
 
     /// Puts something at a path; what is deeper wins over what is above it.
     pub fn put(&mut self, path: impl Into<String>, place: Place) {
         self.places.insert(path.into(), place);
+    }
+
+    /// Looks up on this machine what is in no place.
+    pub fn around(&mut self, reach: Reach) {
+        self.reach = Some(reach);
+    }
+
+    fn outside(&self, probe: &Probe, path: &str) -> Result<Answer, StepError> {
+        self.reach.as_ref().map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
     }
 
     /// The place that a path belongs to, and the rest of the path.
@@ -79,8 +90,11 @@ impl Available for Namespace {
             return Ok(Answer::Absent);
         };
         match self.find(path) {
-            None => Ok(Answer::Absent),
-            Some((_, Place::Source(snapshot), rest)) => Ok(snapshot.answer(probe, rest)),
+            None => self.outside(probe, path),
+            Some((_, Place::Source(snapshot), rest)) => match snapshot.answer(probe, rest) {
+                Answer::Absent => self.outside(probe, path),
+                answer => Ok(answer),
+            },
             Some((_, Place::Tree(tree), rest)) => self.in_tree(probe, tree, rest),
         }
     }

@@ -38,6 +38,9 @@ pub struct Project {
     pub build_path: String,
     /// Whether protocols are consolidated.
     pub consolidate_protocols: bool,
+    /// Tasks of `mix release` that nobody runs here, and that mix.exs makes do something else.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// The lock file.
     pub lockfile: String,
     /// The release built when none is named.

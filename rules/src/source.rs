@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 use relgraph_cache::{Answer, Digest, FileKind, FileStamp, Hasher, Probe, StatCache, stamp};
@@ -220,10 +222,19 @@ impl Snapshot {
 
     /// Copies the folder to `dest`, which must not exist. `false`: a file was not what it was when it was looked at.
     pub fn stage(&self, dest: &Path) -> Result<bool, StepError> {
+        self.copy(dest, &|_| true)
+    }
+
+    /// Copies what is not yet in `dest`.
+    pub fn stage_missing(&self, dest: &Path) -> Result<bool, StepError> {
+        self.copy(dest, &|target| fs::symlink_metadata(target).is_err())
+    }
+
+    fn copy(&self, dest: &Path, wanted: &(dyn Fn(&Path) -> bool + Sync)) -> Result<bool, StepError> {
         fs::create_dir_all(dest).map_err(|e| StepError::io("create", dest, &e))?;
         for (path, entry) in &self.entries {
-            if *entry == Entry::Directory {
-                let target = dest.join(path);
+            let target = dest.join(path);
+            if *entry == Entry::Directory && wanted(&target) {
                 fs::create_dir_all(&target).map_err(|e| StepError::io("create", &target, &e))?;
             }
         }
@@ -234,6 +245,7 @@ impl Snapshot {
                 let (from, to) = (self.root.join(path), dest.join(path));
                 match entry {
                     Entry::Directory => Ok(true),
+                    _ if !wanted(&to) => Ok(true),
                     Entry::Symlink(target) => std::os::unix::fs::symlink(target, &to)
                         .map(|()| true)
                         .map_err(|e| StepError::io("create", &to, &e)),
@@ -242,9 +254,8 @@ impl Snapshot {
                             true => Vec::new(),
                             false => fs::read(&from).map_err(|e| StepError::io("read", &from, &e))?,
                         };
-                        fs::write(&to, &bytes).map_err(|e| StepError::io("write", &to, &e))?;
                         let mode = if *executable { 0o755 } else { 0o644 };
-                        fs::set_permissions(&to, fs::Permissions::from_mode(mode))
+                        write(&to, &bytes, mode, self.stamps.get(path))
                             .map_err(|e| StepError::io("write", &to, &e))?;
                         Ok(Digest::of(&bytes) == *digest)
                     }
@@ -261,6 +272,31 @@ impl Snapshot {
                 || matches!(stamp(&self.root.join(path)), Ok(Some(now)) if now == *then)
         })
     }
+}
+
+/// Writes a file that is as old as the one it is a copy of: make, and compilers of Mix, look at what is older than what.
+fn write(to: &Path, bytes: &[u8], mode: u32, stamp: Option<&FileStamp>) -> std::io::Result<()> {
+    let mut file = fs::File::create(to)?;
+    file.write_all(bytes)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    match stamp.and_then(|stamp| u64::try_from(stamp.mtime_ns).ok()) {
+        Some(age) => file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(age)),
+        None => Ok(()),
+    }
+}
+
+/// Gives all files of a folder one age, as they have in a package: none is older than what was made of it.
+pub fn same_age(folder: &Path) -> Result<(), StepError> {
+    // The first second of 2000: there are programs for which earlier times are none.
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
+        if entry.file_type().is_file() {
+            fs::File::open(entry.path())
+                .and_then(|file| file.set_modified(then))
+                .map_err(|e| StepError::io("change the time of", entry.path(), &e))?;
+        }
+    }
+    Ok(())
 }
 
 enum Found<'a> {

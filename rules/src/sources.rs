@@ -8,7 +8,7 @@ use relgraph_cache::{Digest, StatCache};
 use relgraph_engine::{StepContext, StepError};
 
 use crate::namespace::{Namespace, Place};
-use crate::source::Snapshot;
+use crate::source::{Snapshot, same_age};
 use crate::steps::fetch;
 use crate::vm::Vm;
 
@@ -153,6 +153,7 @@ impl Source {
             Source::Folder { files, .. } => files.stage(&vm.real(at))?,
             Source::Fetched { step, .. } => {
                 vm.copy_tree(&cx.need(step)?.output(fetch::SOURCE)?, at)?;
+                same_age(&vm.real(at))?;
                 true
             }
         };

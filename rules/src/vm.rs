@@ -10,6 +10,7 @@ use relgraph_engine::{Background, Finished, KeyParts, Mount, StepContext, StepEr
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::foreign::Rust;
 use crate::launch;
 use crate::layout::Layout;
 use crate::links::Work;
@@ -35,6 +36,8 @@ pub struct Common {
     pub pass_env: BTreeSet<String>,
     /// VMs that are started ahead.
     pub spares: Arc<Spares>,
+    /// cargo, for steps that build crates.
+    pub rust: Option<Arc<Rust>>,
 }
 
 impl Common {
@@ -53,6 +56,9 @@ impl Common {
         }
         for (name, value) in &self.env {
             parts.text(format!("env {name}"), value);
+        }
+        if let Some(rust) = &self.rust {
+            rust.part(&mut parts);
         }
         // What comes from the user may be a secret: the key knows it by its digest alone.
         for name in self.pass_env.iter().filter(|name| !self.env.contains_key(*name)) {
@@ -98,14 +104,15 @@ pub struct Vm<'a> {
 /// What the driver noticed while it worked.
 #[derive(Debug, Default, Deserialize)]
 pub struct Facts {
-    /// `content`, `checked` (content, for warnings only), `listing` or `kind`, and a path seen from the prefix.
+    /// `content`, `checked` (content, for warnings only), `listing` or `kind`, and a path seen from the prefix; an absolute
+    /// one where it is not below that.
     pub reads: Vec<(String, String)>,
     /// Modules that were loaded, and from which file.
     pub loaded: Vec<(String, String)>,
     /// Environment variables that were asked for; `*`: all of them.
     pub env: Vec<String>,
-    /// Programs that were started.
-    pub programs: Vec<String>,
+    /// Programs that were started, with their arguments; what is for a shell is one word.
+    pub programs: Vec<Vec<String>>,
     /// Modules whose documentation was read.
     pub docs: Vec<String>,
 }
@@ -118,6 +125,16 @@ pub struct Said {
     pub facts: Facts,
     /// What the VM printed, and how it was confined.
     pub finished: Finished,
+}
+
+/// What came of a request that may have failed.
+pub struct Attempt {
+    /// What the driver noticed before it failed, unless it could not even say that.
+    pub facts: Option<Facts>,
+    /// What the VM printed.
+    pub printed: String,
+    /// The answer, or why there is none.
+    pub said: Result<Said, StepError>,
 }
 
 impl<'a> Vm<'a> {
@@ -165,6 +182,11 @@ impl<'a> Vm<'a> {
         self.mounts.push(Mount::read_only(from, at));
     }
 
+    /// The same at a path that does not lie in the folder.
+    pub fn mount_at(&mut self, from: &Path, at: &str) {
+        self.mounts.push(Mount::read_only(from, at));
+    }
+
     /// Copies a stored tree into the folder. A mount could not be made under a VM that runs, and a hard link would let
     /// root write to the store.
     pub fn copy_tree(&self, tree: &Digest, at: &str) -> Result<(), StepError> {
@@ -191,6 +213,16 @@ impl<'a> Vm<'a> {
         layout: &Layout,
         pairs: Vec<(&str, Value)>,
     ) -> Result<Said, StepError> {
+        self.attempt(op, layout, pairs)?.said
+    }
+
+    /// The same, for those who want to know what a request that failed had looked for.
+    pub fn attempt(
+        &mut self,
+        op: &str,
+        layout: &Layout,
+        pairs: Vec<(&str, Value)>,
+    ) -> Result<Attempt, StepError> {
         let mut all = vec![
             ("op", Value::atom(op)),
             ("env", Value::atom(&self.common.environment)),
@@ -217,7 +249,19 @@ impl<'a> Vm<'a> {
             }
         };
         self.common.spares.refill(cx, self.common);
-        let finished = program.finish(cx.cancel, &|stream, line| cx.line(stream, line))?.check(op)?;
+        let finished = program.finish(cx.cancel, &|stream, line| cx.line(stream, line))?;
+        let printed = [&finished.stdout, &finished.stderr].map(|text| String::from_utf8_lossy(text)).concat();
+        let said = finished.check(op).and_then(|finished| self.said(op, finished));
+        let facts = match &said {
+            Ok(_) => None,
+            Err(_) => {
+                fs::read(self.real("response")).ok().and_then(|text| serde_json::from_slice(&text).ok())
+            }
+        };
+        Ok(Attempt { facts, printed, said })
+    }
+
+    fn said(&self, op: &str, finished: Finished) -> Result<Said, StepError> {
         let path = self.real("response");
         let text = fs::read(&path).map_err(|e| StepError::io("read", &path, &e))?;
         let answer: Json = serde_json::from_slice(&text)

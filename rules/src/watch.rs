@@ -8,6 +8,7 @@ use relgraph_engine::{RunReport, StepError};
 
 use crate::build::Ready;
 use crate::lower::{Lowering, release};
+use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
 use crate::steps::describe::Whole;
 
@@ -106,7 +107,7 @@ impl Watched {
                 owner = Some((folder, at));
             }
         }
-        let Some((folder, at)) = owner else { return Ok(()) };
+        let Some((folder, at)) = owner else { return self.outside(&whole.reach(), probe, path) };
         // What was fetched lies below the build folder, the rest of which is nobody's input.
         let ignored = |other: &String| other.len() > at.len() && Path::new(path).starts_with(other);
         if whole.ignored().iter().any(ignored) {
@@ -114,14 +115,28 @@ impl Watched {
         }
         let files = whole.snapshot(folder)?;
         let rest = path[at.len()..].trim_start_matches('/');
+        let found = files.get(rest).map(|(real, _)| real.to_owned());
+        let Some(real) = found.or_else(|| rest.is_empty().then(String::new)) else {
+            return self.outside(&whole.reach(), probe, path);
+        };
         self.paths.insert(if rest.is_empty() { files.root().to_owned() } else { files.root().join(rest) });
         // What a link leads to counts as the link does.
-        if let Some((real, _)) = files.get(rest).filter(|(real, _)| *real != rest) {
-            self.paths.insert(files.root().join(real));
+        if real != rest {
+            self.paths.insert(files.root().join(&real));
         }
         if matches!(probe, Probe::Tree(_)) {
-            self.tree(&files, rest);
+            self.tree(&files, &real);
         }
+        Ok(())
+    }
+
+    /// What is no source, and was looked at nevertheless.
+    fn outside(&mut self, reach: &Reach, probe: &Probe, path: &str) -> Result<(), StepError> {
+        let Some(real) = reach.real(path) else { return Ok(()) };
+        if matches!(probe, Probe::Tree(_)) && real.is_dir() {
+            self.tree(&reach.tree(&real)?, "");
+        }
+        self.paths.insert(real);
         Ok(())
     }
 

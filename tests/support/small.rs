@@ -30,7 +30,7 @@ pub fn same_as_mix(space: &TestSpace, project: &Project, name: &str) {
 #[track_caller]
 pub fn same_as_mix_at(space: &TestSpace, project: &Project, name: &str, at: &str) {
     let work = space.path("mix");
-    relgraph_cache::remove_tree(&work).expect("it can be removed");
+    relgraph_cache::remove_tree(&work.join(at)).expect("it can be removed");
     copy_all(&project.dir, &work.join(at));
     assert_same(project, &Mix::new(work, at), name, "0.1.0");
 }

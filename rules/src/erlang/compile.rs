@@ -10,7 +10,8 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
 use super::history::History;
 use super::project::PROJECT;
-use crate::discover::Scope;
+use crate::discover::{Native, Scope};
+use crate::foreign;
 use crate::layout::Layout;
 use crate::lower::DESCRIBE;
 use crate::namespace::{Namespace, Place};
@@ -189,17 +190,21 @@ impl Action for Compile {
         } else {
             ignored.push(build.clone());
         }
+        let variables = foreign::variables(&facts.programs, &vm.real(&at));
         let mut own = vec![at];
         own.extend(self.rest.iter().map(|_| self.layout.project()));
         let scope = Scope {
             namespace: &namespace,
+            reach: None,
+            native: Native { compiled: false, variables },
+            ignores: &|_, _| false,
             own,
             dependencies,
             ignored,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&facts, cx.env)?;
-        probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
+        probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| !scope.is_built(probe)));
         if self.is_built_in_place(app) {
             // They are taken as they lie there: nobody read them.
             probes.extend(PARTS.map(|part| Probe::Tree(format!("{build}/{part}"))));

@@ -8,7 +8,8 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepR
 
 use super::make;
 use super::project::ErlangProject;
-use crate::discover::Scope;
+use crate::discover::{Native, Scope};
+use crate::foreign;
 use crate::namespace::{Namespace, Place};
 use crate::source::Snapshot;
 use crate::steps::assemble::conflict;
@@ -99,6 +100,12 @@ impl Action for Describe {
         let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
+            reach: None,
+            native: Native {
+                compiled: false,
+                variables: foreign::variables(&said.facts.programs, &vm.real(&self.whole.layout.project())),
+            },
+            ignores: &|_, _| false,
             own: self.whole.own(),
             dependencies: BTreeMap::new(),
             ignored: self.whole.ignored(),

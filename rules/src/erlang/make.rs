@@ -13,7 +13,8 @@ use relgraph_cache::{Digest, Node};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
 use super::compile::{Other, recipe};
-use crate::discover::Scope;
+use crate::discover::{Native, Scope};
+use crate::foreign;
 use crate::layout::Layout;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
@@ -166,6 +167,12 @@ impl Action for Make {
         let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
+            reach: None,
+            native: Native {
+                compiled: true,
+                variables: foreign::variables(&said.facts.programs, &vm.real(&at)),
+            },
+            ignores: &|_, _| false,
             own: vec![at.clone(), "shared".to_owned()],
             dependencies: self.sees.iter().map(|(seen, _)| (self.folder(seen), seen.app.clone())).collect(),
             ignored: Vec::new(),

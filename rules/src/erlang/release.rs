@@ -9,7 +9,7 @@ use std::sync::Arc;
 use relgraph_cache::{Digest, Node, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
-use crate::discover::Scope;
+use crate::discover::{Native, Scope};
 use crate::namespace::{Namespace, Place};
 use crate::project::{Application, BootFacts};
 use crate::steps::assemble::conflict;
@@ -141,6 +141,9 @@ impl Action for Release {
         let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
+            reach: None,
+            native: Native::default(),
+            ignores: &|_, _| false,
             own: self.whole.own(),
             dependencies: self.applications.iter().map(|a| (self.at(a), a.app.clone())).collect(),
             ignored: self.whole.ignored(),

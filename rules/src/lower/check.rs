@@ -50,6 +50,17 @@ impl Lowering {
                 );
             }
         }
+        for alias in &description.project.aliases {
+            warnings.push(
+                Diagnostic::warning(format!(
+                    "the alias `{alias}` of mix.exs is not run: relgraph assembles by itself"
+                ))
+                .hint(
+                    "what else it does is a step of release.yaml (`steps:`); what has to happen while compiling is a \
+                     compiler (`compilers:` in mix.exs), which is run",
+                ),
+            );
+        }
         let known = self.known(common, description);
         for (app, _) in &file.applications {
             if !known.contains(app) {

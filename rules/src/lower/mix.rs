@@ -261,6 +261,7 @@ impl Lowering {
                 source,
                 made,
                 layout: whole.layout.clone(),
+                reach: whole.reach(),
                 sees,
                 dependencies,
                 dependency_config: description.project.dependency_config.clone(),

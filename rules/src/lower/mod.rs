@@ -106,6 +106,7 @@ impl Lowering {
                 env: file.env.clone(),
                 pass_env: file.pass_env.clone(),
                 spares: Arc::default(),
+                rust: None,
             })
         } else if file.steps.is_empty() {
             let message = format!("there is no project in {}", root.display());

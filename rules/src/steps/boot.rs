@@ -10,7 +10,8 @@ use super::assemble::conflict;
 use super::compile::{self, Seen};
 use super::config;
 use super::describe::Whole;
-use crate::discover::Scope;
+use crate::attempt::Prepared;
+use crate::discover::{Native, Scope};
 use crate::namespace::{Namespace, Place};
 use crate::project::BootFacts;
 use crate::terms::Value;
@@ -103,12 +104,37 @@ impl Action for Boot {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        // Another runtime is mounted, which must be done before the VM starts.
-        let mut vm = match self.runtime {
-            Runtime::Other(_) => Vm::new(cx, &self.common)?,
-            Runtime::None | Runtime::Own => Vm::ready(cx, &self.common)?,
+        let tools = match &self.runtime {
+            Runtime::Other(erlang) => vec![(erlang.root.clone(), "runtime".to_owned())],
+            Runtime::None | Runtime::Own => Vec::new(),
         };
-        let same = self.whole.stage(&vm)?;
+        let prepare = |vm: &mut Vm<'_>| self.prepare(cx, vm);
+        let answered = self.whole.ask_with(cx, &self.common, "boot", tools, &prepare)?;
+        let reach = self.whole.reach();
+        let scope = Scope {
+            namespace: &self.namespace(cx)?,
+            reach: Some(&reach),
+            ignores: &|_, path| self.whole.passes(&reach, path),
+            own: self.whole.own(),
+            dependencies: self
+                .applications
+                .iter()
+                .map(|seen| (self.whole.layout.at(&seen.build), seen.app.clone()))
+                .collect(),
+            ignored: Vec::new(),
+            native: Native::default(),
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let mut probes = scope.probes(&answered.said.facts, cx.env)?;
+        probes.extend(answered.probes);
+        let outputs = self.outputs(cx, &answered.vm, &answered.said.answer)?;
+        Ok(Ran { probes, stable: answered.same, ..super::ran(answered.said.finished, outputs) })
+    }
+}
+
+impl Boot {
+    fn prepare(&self, cx: &StepContext<'_>, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
+        let same = self.whole.stage(vm)?;
         let mut paths = Vec::new();
         for seen in &self.applications {
             let folder = self.whole.layout.at(&seen.build);
@@ -121,39 +147,14 @@ impl Action for Boot {
             vm.write(&format!("config/{name}.etf"), &cx.store.read(&digest)?)?;
             files.push(Value::text(vm.inside(&format!("config/{name}.etf"))));
         }
-        let pairs = self.pairs(&mut vm, paths, files);
-        let said = vm.request("boot", &self.whole.layout, pairs)?;
-        let scope = Scope {
-            namespace: &self.namespace(cx)?,
-            own: self.whole.own(),
-            dependencies: self
-                .applications
-                .iter()
-                .map(|seen| (self.whole.layout.at(&seen.build), seen.app.clone()))
-                .collect(),
-            ignored: Vec::new(),
-            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
-        };
-        let probes = scope.probes(&said.facts, cx.env)?;
-        let outputs = self.outputs(cx, &vm, &said.answer)?;
-        Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
+        Ok((same, self.pairs(vm, paths, files)))
     }
-}
 
-impl Boot {
-    fn pairs(
-        &self,
-        vm: &mut Vm<'_>,
-        code_paths: Vec<Value>,
-        config: Vec<Value>,
-    ) -> Vec<(&'static str, Value)> {
+    fn pairs(&self, vm: &Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
         let include_erts = match &self.runtime {
             Runtime::None => Value::Bool(false),
             Runtime::Own => Value::Bool(true),
-            Runtime::Other(erlang) => {
-                vm.mount(&erlang.root, "runtime");
-                Value::text(vm.inside(&format!("runtime/erts-{}", erlang.erts)))
-            }
+            Runtime::Other(erlang) => Value::text(vm.inside(&format!("runtime/erts-{}", erlang.erts))),
         };
         let modes =
             self.modes.iter().map(|(app, mode)| Value::pair(Value::atom(app), Value::atom(mode))).collect();

@@ -9,12 +9,15 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
-use super::{assemble::conflict, config, custom, strip::NO_WARN_UNDEFINED};
+use super::{assemble::conflict, config, custom, describe::DEPENDENCY, strip::NO_WARN_UNDEFINED};
+use crate::attempt::{Answered, Prepared, Request};
 use crate::beam_file;
-use crate::discover::Scope;
+use crate::discover::{Native, Scope};
+use crate::foreign::{self, Rust};
 use crate::layout::Layout;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
+use crate::reach::Reach;
 use crate::sources::Source;
 use crate::terms::Value;
 use crate::vm::{Common, Vm};
@@ -70,6 +73,8 @@ pub struct Compile {
     pub made: Vec<Made>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
+    /// What there is on this machine.
+    pub reach: Reach,
     /// What it sees, in the order of the description.
     pub sees: Vec<Seen>,
     /// What Mix's own list of dependencies says of those that it sees, and of itself unless it is the project.
@@ -105,6 +110,7 @@ impl Compile {
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        namespace.around(self.reach.clone());
         self.source.put(&mut namespace, &self.layout.at(self.source.at()), cx)?;
         for seen in &self.sees {
             let result = cx.need(&step(&seen.app))?;
@@ -121,7 +127,7 @@ impl Compile {
 
 impl Action for Compile {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
-        let mut parts = self.common.parts(cx)?;
+        let mut parts = self.common(cx)?.parts(cx)?;
         let app = &self.application;
         parts.text("application", &app.app);
         parts.text("folder", self.layout.at(&app.dest));
@@ -169,9 +175,107 @@ impl Action for Compile {
                     "install rebar3 (on Debian and Ubuntu: apt-get install rebar3), or put it in PATH",
                 ));
         }
-        let mut vm = Vm::ready(cx, &self.common)?;
-        let at = self.layout.at(self.source.at());
-        let same = self.source.stage(cx, &vm, &at)?;
+        let (at, build) = (self.layout.at(self.source.at()), self.layout.at(&app.build));
+        let ignores = |kind: &str, path: &str| self.ignores(kind, path);
+        let common = self.common(cx)?;
+        let request = Request {
+            cx,
+            common: &common,
+            op: "compile",
+            layout: &self.layout,
+            reach: &self.reach,
+            folder: at.clone(),
+            build: Some(build.clone()),
+            tools: Vec::new(),
+            ignores: &ignores,
+        };
+        let answered = request.make(&|vm| self.prepare(cx, vm))?;
+        let namespace = self.namespace(cx)?;
+        let scope = Scope {
+            namespace: &namespace,
+            reach: Some(&self.reach),
+            own: vec![at.clone()],
+            dependencies: self
+                .sees
+                .iter()
+                .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
+                .collect(),
+            ignored: vec![build.clone(), format!("{at}/_build")],
+            native: self.native(&answered, &at),
+            ignores: &ignores,
+            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        };
+        let mut probes = scope.probes(&answered.said.facts, cx.env)?;
+        probes.extend(answered.probes);
+        self.put_back(&answered.vm, &at)?;
+        let linked = answered.vm.work().linked(&build)?;
+        probes.extend(linked.into_iter().filter(|probe| !scope.is_built(probe)));
+        let outputs = outputs(cx.store, &answered.vm.real(&build), &app.app)?;
+        let excluded = answered.said.answer.get(NO_WARN_UNDEFINED);
+        let values = excluded.map(|excluded| (NO_WARN_UNDEFINED.to_owned(), excluded.to_string()));
+        let values = values.into_iter().collect();
+        Ok(Ran { probes, stable: answered.same, values, ..super::ran(answered.said.finished, outputs) })
+    }
+}
+
+impl Compile {
+    /// With cargo, where it has a crate.
+    fn common(&self, cx: &StepContext<'_>) -> Result<Common, StepError> {
+        let mut common = self.common.clone();
+        if let Source::Folder { files, .. } = &self.source
+            && Rust::is_wanted(files)
+        {
+            common.rust = Rust::find(cx.env)?.map(Arc::new);
+        }
+        Ok(common)
+    }
+
+    fn native(&self, answered: &Answered<'_>, at: &str) -> Native {
+        let (started, folder) = (&answered.said.facts.programs, answered.vm.real(at));
+        let compiled = !started.is_empty() && has_native(&folder);
+        Native { compiled, variables: foreign::variables(started, &folder) }
+    }
+
+    /// Objects that were taken away and that nobody made are sources after all.
+    fn put_back(&self, vm: &Vm<'_>, at: &str) -> Result<(), StepError> {
+        let Some(root) = self.reach.real(at).filter(|root| root.is_dir()) else { return Ok(()) };
+        let folder = vm.real(at);
+        if !has_native(&folder) {
+            return Ok(());
+        }
+        for object in foreign::leftovers(&root.join("priv")) {
+            let to = folder.join(object.strip_prefix(&root).unwrap_or(&object));
+            if fs::symlink_metadata(&to).is_err() && to.parent().is_some_and(Path::is_dir) {
+                fs::copy(&object, &to).map_err(|e| StepError::io("copy", &object, &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What Mix looks at to see what a dependency is, or whether something is older than the lock: the graph knows.
+    fn ignores(&self, _kind: &str, path: &str) -> bool {
+        let of_others = |dest: &str| {
+            let rest = path.strip_prefix(&self.layout.at(dest)).and_then(|rest| match rest {
+                "" => Some(""),
+                rest => rest.strip_prefix('/'),
+            });
+            dest != self.application.dest
+                && rest.is_some_and(|rest| rest.is_empty() || DEPENDENCY.contains(&rest))
+        };
+        (!self.root && path == self.layout.at(&self.lockfile))
+            || path == self.layout.at(&self.deps_path)
+            || self.dependencies.iter().any(|seen| of_others(&seen.dest))
+    }
+
+    fn prepare(&self, cx: &StepContext<'_>, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
+        let app = &self.application;
+        let same = self.source.stage(cx, vm, &self.layout.at(self.source.at()))?;
+        let folder = vm.real(&self.layout.at(self.source.at()));
+        if has_native(&folder) {
+            for object in foreign::leftovers(&folder) {
+                fs::remove_file(&object).map_err(|e| StepError::io("remove", &object, &e))?;
+            }
+        }
         for made in &self.made {
             vm.copy_tree(&cx.need(&made.step)?.output("files")?, "made")?;
             custom::move_into(&vm.real("made"), &vm.real(&self.layout.project()))?;
@@ -189,33 +293,9 @@ impl Action for Compile {
             vm.write(&format!("config/{name}.etf"), &cx.store.read(&digest)?)?;
             files.push(Value::text(vm.inside(&format!("config/{name}.etf"))));
         }
-        let pairs = self.pairs(&vm, paths, files);
-        let said = vm.request("compile", &self.layout, pairs)?;
-        let namespace = self.namespace(cx)?;
-        let scope = Scope {
-            namespace: &namespace,
-            own: vec![at.clone()],
-            dependencies: self
-                .sees
-                .iter()
-                .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
-                .collect(),
-            ignored: vec![build.clone(), format!("{at}/_build")],
-            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
-        };
-        let mut probes = scope.probes(&said.facts, cx.env)?;
-        probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| scope.is_own(probe)));
-        let outputs = outputs(cx.store, &vm.real(&build), &app.app)?;
-        let excluded = said
-            .answer
-            .get(NO_WARN_UNDEFINED)
-            .map(|excluded| (NO_WARN_UNDEFINED.to_owned(), excluded.to_string()));
-        let values = excluded.into_iter().collect();
-        Ok(Ran { probes, stable: same, values, ..super::ran(said.finished, outputs) })
+        Ok((same, self.pairs(vm, paths, files)))
     }
-}
 
-impl Compile {
     fn pairs(&self, vm: &Vm<'_>, code_paths: Vec<Value>, config: Vec<Value>) -> Vec<(&'static str, Value)> {
         let app = &self.application;
         let inside = |path: &str| Value::text(vm.inside(&self.layout.at(path)));
@@ -250,6 +330,14 @@ impl Compile {
         }
         pairs
     }
+}
+
+/// Whether a folder has native code in it.
+fn has_native(folder: &Path) -> bool {
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
+    files
+        .filter_map(|entry| entry.path().strip_prefix(folder).ok()?.to_str().map(foreign::is_native))
+        .any(|is| is)
 }
 
 /// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its

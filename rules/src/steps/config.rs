@@ -7,7 +7,6 @@ use relgraph_cache::{Digest, Node, Store};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
 use super::describe::Whole;
-use crate::discover::Scope;
 use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
@@ -33,23 +32,15 @@ impl Action for Config {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let mut vm = Vm::ready(cx, &self.common)?;
-        let same = self.whole.stage(&vm)?;
-        let out = vm.inside("out");
-        let pairs = vec![("config_path", Value::text(&self.path)), ("out", Value::text(out))];
-        let said = vm.request("config", &self.whole.layout, pairs)?;
-        let namespace = self.whole.namespace(cx)?;
-        let scope = Scope {
-            namespace: &namespace,
-            own: self.whole.own(),
-            dependencies: BTreeMap::new(),
-            ignored: self.whole.ignored(),
-            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
+        let pairs = |vm: &Vm<'_>| {
+            let out = Value::text(vm.inside("out"));
+            vec![("config_path", Value::text(&self.path)), ("out", out)]
         };
-        let probes = scope.probes(&said.facts, cx.env)?;
-        let tree = cx.store.ingest(&vm.real("out"), &|_| true)?;
+        let answered = self.whole.ask(cx, &self.common, "config", &pairs)?;
+        let probes = self.whole.probes(cx, &self.common, &answered)?;
+        let tree = cx.store.ingest(&answered.vm.real("out"), &|_| true)?;
         let outputs = BTreeMap::from([("config".to_owned(), tree)]);
-        Ok(Ran { probes, stable: same, ..super::ran(said.finished, outputs) })
+        Ok(Ran { probes, stable: answered.same, ..super::ran(answered.said.finished, outputs) })
     }
 }
 

@@ -1,24 +1,31 @@
 //! `describe`: asks Mix what the project is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use relgraph_cache::TreeBuilder;
+use relgraph_cache::{Probe, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
-use crate::discover::Scope;
+use crate::attempt::{Answered, Prepare, Request};
+use crate::discover::{Native, Scope};
+use crate::foreign;
 use crate::layout::Layout;
 use crate::lower::Fetched;
 use crate::namespace::{Namespace, Place};
 use crate::project::Description;
+use crate::reach::Reach;
 use crate::source::Snapshot;
 use crate::sources::Sources;
 use crate::terms::Value;
-use crate::vm::{Common, Said, Vm};
+use crate::vm::{Common, Vm};
 
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "describe", version: 1 };
+
+/// Files by which Mix tells how a dependency is built.
+pub(super) const DEPENDENCY: [&str; 7] =
+    ["Makefile", "Makefile.win", "mix.exs", "rebar", "rebar.config", "rebar.config.script", "rebar.lock"];
 
 /// The whole project as Mix sees it: its folder, and folders beside it that dependencies lie in.
 #[derive(Clone)]
@@ -80,6 +87,7 @@ impl Whole {
     /// All of it as something that can be read.
     pub fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        namespace.around(self.reach());
         for (at, snapshot) in self.snapshots()? {
             namespace.put(at, Place::Source(snapshot));
         }
@@ -110,6 +118,83 @@ impl Whole {
     /// Where the user's folders lie inside the sandbox: what is fetched shows by what is found there.
     pub fn places(&self) -> Vec<String> {
         self.folders().map(|folder| self.layout.at(folder)).collect()
+    }
+
+    /// What there is on this machine.
+    pub fn reach(&self) -> Reach {
+        Reach::new(self.sources.root(), &self.layout, &self.hidden, self.sources.stat())
+    }
+
+    /// Makes a request to a VM that sees all of it, and more where it turns out to look for more.
+    pub fn ask<'c>(
+        &self,
+        cx: &'c StepContext<'c>,
+        common: &'c Common,
+        op: &'static str,
+        pairs: &dyn Fn(&Vm<'c>) -> Vec<(&'static str, Value)>,
+    ) -> Result<Answered<'c>, StepError> {
+        self.ask_with(cx, common, op, Vec::new(), &|vm| Ok((self.stage(vm)?, pairs(vm))))
+    }
+
+    /// The same, with more in sight: what `prepare` puts in place, and `tools` of this machine.
+    pub(super) fn ask_with<'c>(
+        &self,
+        cx: &'c StepContext<'c>,
+        common: &'c Common,
+        op: &'static str,
+        tools: Vec<(PathBuf, String)>,
+        prepare: &Prepare<'c, '_>,
+    ) -> Result<Answered<'c>, StepError> {
+        let reach = self.reach();
+        let request = Request {
+            cx,
+            common,
+            op,
+            layout: &self.layout,
+            reach: &reach,
+            folder: self.layout.project(),
+            build: None,
+            tools,
+            ignores: &|_, path| self.passes(&reach, path),
+        };
+        request.make(prepare)
+    }
+
+    /// Folders beside the project are dependencies, of which Mix is asked with them in sight.
+    pub(super) fn passes(&self, reach: &Reach, path: &str) -> bool {
+        !self.own().iter().any(|folder| Path::new(path).starts_with(folder))
+            && reach
+                .real(path)
+                .is_some_and(|real| real.is_dir() || DEPENDENCY.iter().any(|f| real.ends_with(f)))
+    }
+
+    /// The probes of what was read.
+    pub fn probes(
+        &self,
+        cx: &StepContext<'_>,
+        common: &Common,
+        answered: &Answered<'_>,
+    ) -> Result<Vec<Probe>, StepError> {
+        let (namespace, reach) = (self.namespace(cx)?, self.reach());
+        let scope = Scope {
+            namespace: &namespace,
+            reach: Some(&reach),
+            own: self.own(),
+            dependencies: BTreeMap::new(),
+            ignored: self.ignored(),
+            native: Native {
+                compiled: false,
+                variables: foreign::variables(
+                    &answered.said.facts.programs,
+                    &answered.vm.real(&self.layout.project()),
+                ),
+            },
+            ignores: &|_, path| self.passes(&reach, path),
+            declared_env: common.env.keys().chain(&common.pass_env).cloned().collect(),
+        };
+        let mut probes = scope.probes(&answered.said.facts, cx.env)?;
+        probes.extend(answered.probes.iter().cloned());
+        Ok(probes)
     }
 
     /// The build folder, which is nobody's input.
@@ -144,15 +229,16 @@ impl Describe {
             .map_err(|e| StepError::internal(format!("project.json cannot be read: {e}")))
     }
 
-    fn ask(&self, cx: &StepContext<'_>) -> Result<(Said, Description, bool), StepError> {
-        let mut vm = Vm::ready(cx, &self.common)?;
-        let same = self.whole.stage(&vm)?;
-        let mut pairs = vec![("release", Value::atom(&self.release))];
-        pairs.extend(self.strip.clone().map(|strip| ("strip", strip)));
-        let said = vm.request("describe", &self.whole.layout, pairs)?;
-        let description: Description = serde_json::from_value(said.answer.clone())
+    fn ask<'c>(&'c self, cx: &'c StepContext<'c>) -> Result<(Answered<'c>, Description), StepError> {
+        let pairs = || {
+            let mut pairs = vec![("release", Value::atom(&self.release))];
+            pairs.extend(self.strip.clone().map(|strip| ("strip", strip)));
+            pairs
+        };
+        let answered = self.whole.ask(cx, &self.common, "describe", &|_| pairs())?;
+        let description: Description = serde_json::from_value(answered.said.answer.clone())
             .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;
-        Ok((said, description, same))
+        Ok((answered, description))
     }
 
     /// The cookie that mix.exs gives. It is asked for each time, so that it is never stored.
@@ -173,25 +259,17 @@ impl Action for Describe {
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let (said, mut description, same) = self.ask(cx)?;
+        let (answered, mut description) = self.ask(cx)?;
         let cookie = description.release.as_mut().and_then(|release| release.cookie.take());
         // Enough to see that it moved; not the cookie.
         let values = cookie.map(|cookie| ("cookie".to_owned(), fingerprint(&cookie))).into_iter().collect();
-        let namespace = self.whole.namespace(cx)?;
-        let scope = Scope {
-            namespace: &namespace,
-            own: self.whole.own(),
-            dependencies: BTreeMap::new(),
-            ignored: self.whole.ignored(),
-            declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
-        };
-        let probes = scope.probes(&said.facts, cx.env)?;
+        let probes = self.whole.probes(cx, &self.common, &answered)?;
         let json = serde_json::to_vec_pretty(&description)
             .map_err(|e| StepError::internal(format!("the description cannot be written: {e}")))?;
         let mut tree = TreeBuilder::new();
         tree.file("project.json", cx.store.put_bytes(&json)?, false).map_err(super::assemble::conflict)?;
         let outputs = BTreeMap::from([("project".to_owned(), tree.finish(cx.store)?)]);
-        Ok(Ran { probes, values, stable: same, ..super::ran(said.finished, outputs) })
+        Ok(Ran { probes, values, stable: answered.same, ..super::ran(answered.said.finished, outputs) })
     }
 }
 

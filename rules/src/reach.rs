@@ -1,0 +1,132 @@
+//! What this machine has around a project, by the paths that a step gives it: what was asked for in vain is looked up here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use relgraph_cache::{Answer, FileKind, Hasher, Probe, StatCache};
+use relgraph_engine::StepError;
+
+use crate::layout::Layout;
+use crate::source::{LEFT_OUT, Snapshot};
+
+/// Names at the top of the sandbox that are relgraph's own.
+const OWN: [&str; 13] = [
+    "config", "driver", "elixir", "go", "home", "otp", "out", "project", "request", "response", "sample",
+    "tools", "views",
+];
+
+/// Folders of the system that every step sees.
+const SYSTEM: [&str; 9] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store"];
+
+/// Where Mix builds.
+const BUILD: &str = "_build";
+
+/// Whether a path belongs to the system that every step sees.
+pub fn is_system(path: &str) -> bool {
+    SYSTEM.iter().any(|folder| Path::new(path).starts_with(folder))
+}
+
+/// From paths inside the sandbox to those of this machine.
+#[derive(Clone)]
+pub struct Reach {
+    root: PathBuf,
+    layout: Layout,
+    hidden: BTreeSet<String>,
+    stat: Arc<StatCache>,
+}
+
+impl Reach {
+    /// For the project in `root`. `hidden`: folders, seen from it, that nobody is shown.
+    pub fn new(root: &Path, layout: &Layout, hidden: &BTreeSet<String>, stat: Arc<StatCache>) -> Self {
+        Reach { root: root.to_owned(), layout: layout.clone(), hidden: hidden.clone(), stat }
+    }
+
+    /// The project's folder, seen from the prefix.
+    pub fn project(&self) -> String {
+        self.layout.project()
+    }
+
+    /// The path as the project's folder would name it: `../VERSION`. None for what is relgraph's own.
+    pub fn name(&self, path: &str) -> Option<String> {
+        let project = self.layout.project();
+        let first = path.split('/').next().unwrap_or_default();
+        if first != project.split('/').next().unwrap_or_default() && OWN.contains(&first) {
+            return None;
+        }
+        // What builds leave is nobody's source.
+        let built = path.split('/').any(|part| [BUILD, ".relgraph"].contains(&part));
+        let name = self.layout.name(path);
+        let hidden = self.hidden.iter().any(|folder| Path::new(&name).starts_with(folder));
+        (!built && !hidden).then_some(name)
+    }
+
+    /// Where a path (seen from the prefix, or an absolute one of the system) is on this machine.
+    pub fn real(&self, path: &str) -> Option<PathBuf> {
+        if path.starts_with('/') {
+            return Some(PathBuf::from(path));
+        }
+        Some(tidy(&self.root.join(self.name(path)?)))
+    }
+
+    /// What would lie at a path that is relgraph's own: `../config` of a project.
+    pub fn behind(&self, path: &str) -> Option<PathBuf> {
+        let first = path.split('/').next().unwrap_or_default();
+        (!["home", "project", "tree"].contains(&first)).then(|| tidy(&self.root.join(self.layout.name(path))))
+    }
+
+    /// Answers a probe with what is there now.
+    pub fn answer(&self, probe: &Probe, path: &str) -> Result<Answer, StepError> {
+        let Some(real) = self.real(path) else { return Ok(Answer::Absent) };
+        let Ok(meta) = fs::metadata(&real) else { return Ok(Answer::Absent) };
+        let kind = if meta.is_dir() { FileKind::Directory } else { FileKind::File };
+        Ok(match probe {
+            Probe::Env(_) => Answer::Absent,
+            Probe::Kind(_) => Answer::Exists(kind),
+            Probe::Tree(_) if meta.is_dir() => Answer::Tree(self.tree(&real)?.digest_below("")),
+            Probe::Listing(_) if meta.is_dir() => {
+                let mut names: Vec<_> = fs::read_dir(&real)
+                    .map_err(|e| StepError::io("list", &real, &e))?
+                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                    .filter(|name| !LEFT_OUT.contains(&name.as_str()))
+                    .collect();
+                names.sort();
+                let mut hasher = Hasher::new();
+                for name in names {
+                    hasher.update(name.as_bytes());
+                    hasher.update(b"\0");
+                }
+                Answer::Listing(hasher.finish())
+            }
+            _ if meta.is_dir() => Answer::Directory,
+            Probe::Listing(_) => Answer::Exists(kind),
+            _ if !meta.is_file() => Answer::Exists(FileKind::Other),
+            _ => match self.stat.digest(&real) {
+                Ok((digest, executable)) => Answer::File { digest, executable },
+                // Not readable by us, nor by the step.
+                Err(_) => Answer::Exists(kind),
+            },
+        })
+    }
+
+    /// A folder as it is now.
+    pub fn tree(&self, real: &Path) -> Result<Snapshot, StepError> {
+        Snapshot::take(real, &|_| false, &self.stat)
+    }
+}
+
+/// Without `..`, by names alone: what lies there need not exist.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidy = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                tidy.pop();
+            }
+            part => tidy.push(part),
+        }
+    }
+    tidy
+}
