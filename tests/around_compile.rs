@@ -88,7 +88,10 @@ fn a_change_of_the_front_end_runs_what_depends_on_it() {
     let project = shelf(&space);
     project.build();
     project.write("assets/src/app.css", "body { margin: 0 }\n");
-    assert_eq!(project.ran(), set(&["assets", "compile shelf", "strip shelf", "list", "assemble"]));
+    assert_eq!(
+        project.ran(),
+        set(&["assets", "compile shelf", "strip shelf", "list", "assemble", "preflight"])
+    );
     project.write("priv/static/stale.js", "newer");
     project.build().assert_nothing_to_do();
     project.append("lib/shelf.ex", "# a comment");
