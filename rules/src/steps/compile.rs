@@ -200,7 +200,11 @@ impl Action for Compile {
                 .iter()
                 .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
-            ignored: vec![build.clone(), format!("{at}/_build")],
+            // What a step made is in the key already.
+            ignored: [build.clone(), format!("{at}/_build")]
+                .into_iter()
+                .chain(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)))
+                .collect(),
             native: self.native(&answered, &at),
             ignores: &ignores,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
