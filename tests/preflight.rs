@@ -155,6 +155,8 @@ fn healthy_projects_have_no_findings() {
 fn calls_that_lead_out_of_the_release() {
     let space = TestSpace::new();
     let project = harbour(&space);
+    // `show` tells of the newest release of a version, and the other tests here build 0.1.0.
+    project.append("release.yaml", "version: \"0.1.1\"");
     let first = project.ask(&["build"]);
     assert_eq!(first.status, Some(0), "{}", first.err);
     told(
@@ -192,10 +194,10 @@ fn calls_that_lead_out_of_the_release() {
     );
     // And once more by a build with nothing to do, and by `show`.
     told(&project.ask(&["build"]).err, &["Harbour.hash/1 calls :crypto.hash/2", "(tide 1)"]);
-    let shown = project.ask(&["show", "--format", "json"]);
+    let shown = project.ask(&["show", "0.1.1", "--format", "json"]);
     let shown: Value = serde_json::from_str(&shown.out).expect("JSON");
     assert_eq!(said(&shown), expected);
-    told(&project.ask(&["show"]).out, &["6 findings", "Harbour.hash/1 calls :crypto.hash/2"]);
+    told(&project.ask(&["show", "0.1.1"]).out, &["6 findings", "Harbour.hash/1 calls :crypto.hash/2"]);
 }
 
 #[test]
@@ -227,7 +229,11 @@ fn a_level_ends_the_build_and_leaves_the_last_good_release() {
     assert_eq!(project.ask(&["preflight"]).status, Some(1));
     // Without it, nothing is looked at.
     project.edit("release.yaml", "{missing_calls: error}", "false");
+    project.append("release.yaml", "version: \"0.1.2\"");
     assert_eq!(said_by(&project.build()), Vec::<String>::new());
+    let shown = project.ask(&["show", "0.1.2", "--format", "json"]);
+    let shown: Value = serde_json::from_str(&shown.out).expect("JSON");
+    assert!(shown["findings"].is_null() && shown["version"] == "0.1.2", "nobody looked: {shown}");
 }
 
 #[test]

@@ -38,9 +38,9 @@ pub struct ReleaseRecord {
     pub otp: Option<String>,
     /// How its steps were confined: the weakest.
     pub sandbox: Option<String>,
-    /// What the preflight found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    /// What the preflight found; none where it was told not to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<Finding>>,
     /// The version of relgraph.
     pub built_by: String,
     /// When, in milliseconds since 1970.

@@ -111,7 +111,8 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     };
     context.complain(&ready.lowered.warnings);
     context.complain(&noticed(&session, &report));
-    let findings = findings(&session, &report)?;
+    let looked = findings(&session, &report)?;
+    let findings = looked.clone().unwrap_or_default();
     let file = &session.lowering.file;
     let judged = preflight::judge(&findings, &file.preflight, &session.lowering.root);
     context.complain(&judged.warnings);
@@ -123,7 +124,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         }
         return Ok(exit::FAILED);
     }
-    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, findings)?;
+    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, looked)?;
     let summary = summary.with_warnings(judged.warnings);
     keep_state(context, &session, &paths, &ready, &report, &summary);
     session.store().index().flush();
@@ -170,7 +171,7 @@ fn deliver(
     state: Option<&State>,
     ready: &Ready,
     report: &RunReport,
-    findings: Vec<Finding>,
+    findings: Option<Vec<Finding>>,
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
@@ -244,17 +245,17 @@ fn deliver(
             path: dest,
         },
         packages,
-        findings,
+        findings.unwrap_or_default(),
         report,
     ))
 }
 
 /// What the preflight found, where there was one.
-pub(super) fn findings(session: &Session, report: &RunReport) -> Result<Vec<Finding>, Stop> {
-    match report.result(steps::preflight::STEP) {
-        Some(result) => steps::preflight::Preflight::read(session.store(), result).map_err(unreadable),
-        None => Ok(Vec::new()),
-    }
+pub(super) fn findings(session: &Session, report: &RunReport) -> Result<Option<Vec<Finding>>, Stop> {
+    let result = report.result(steps::preflight::STEP);
+    result
+        .map(|result| steps::preflight::Preflight::read(session.store(), result).map_err(unreadable))
+        .transpose()
 }
 
 fn output(report: &RunReport, step: &str, name: &str) -> Result<Digest, Stop> {

@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &PreflightArgs) -> Result<ExitCode, Stop> {
     progress.finish();
     session.store().index().flush();
     let report = ran?;
-    let findings = findings(&session, &report)?;
+    let findings = findings(&session, &report)?.unwrap_or_default();
     let file = &session.lowering.file;
     let judged = preflight::judge(&findings, &file.preflight, &session.lowering.root);
     let started = match &environment {

@@ -64,7 +64,7 @@ impl Shown {
             "elixir": self.fact(|r| &r.elixir, &release.elixir),
             "includes_erts": release.includes_erts,
             "applications": self.contents.applications,
-            "findings": record.map(|record| &record.findings),
+            "findings": record.and_then(|record| record.findings.as_ref()),
             "files": self.contents.files,
             "sizes": {
                 "total": self.contents.size,
@@ -134,7 +134,7 @@ impl Shown {
         let found: Vec<Finding> = self
             .record
             .iter()
-            .flat_map(|record| &record.findings)
+            .flat_map(|record| record.findings.iter().flatten())
             .filter(|finding| finding.weight != Weight::Aside)
             .cloned()
             .collect();
