@@ -62,8 +62,14 @@ fn the_release_is_the_one_of_mix_and_what_was_changed_in_it_is_named() {
     let space = TestSpace::new();
     let project = space.sequence("ours");
     project.write("release.yaml", "release: sequence\n");
+    // Checked out with another umask.
+    project.write("priv/open.txt", "for the group\n");
+    project.write("priv/run.sh", "#!/bin/sh\n");
+    for (file, mode) in [("priv/open.txt", 0o664), ("priv/run.sh", 0o775)] {
+        fs::set_permissions(project.dir.join(file), fs::Permissions::from_mode(mode)).expect("a mode");
+    }
     let json = verify(&project, 0, &["--against", "mix", "--keep"]);
-    assert_eq!(reasons(&json), set(&PURPOSE));
+    assert_eq!(reasons(&json), set(&[&PURPOSE[..], &["mode"]].concat()));
     assert!(json["files"]["same"].as_u64() > Some(600), "{}", json["files"]);
     let theirs = Path::new(text(&json["kept"])).join("theirs");
     tampered(&space, &project, &theirs);
@@ -134,7 +140,7 @@ fn keys_of_release_yaml(project: &Project, theirs: &Path) {
                 applications: {runtime_tools: permanent}\nexecutables_for: [unix]\n";
     project.write("release.yaml", &format!("release: sequence\n{keys}"));
     let json = verify(project, 0, &["--against", &against]);
-    assert_eq!(reasons(&json), set(&[&PURPOSE[..], &["hot_layout", "release_yaml"]].concat()));
+    assert_eq!(reasons(&json), set(&[&PURPOSE[..], &["hot_layout", "mode", "release_yaml"]].concat()));
     for path in ["etc/motd", "erts-", "bin/sequence.bat", "releases/9.9.9/sequence.rel"] {
         let all = json["differences"].as_array().expect("a list");
         assert!(all.iter().any(|one| text(&one["path"]).starts_with(path)), "nothing of {path}");

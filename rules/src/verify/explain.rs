@@ -28,8 +28,8 @@ pub fn explain(findings: &mut [Finding], ours: &Listing<'_>, theirs: &Listing<'_
         sides.on_purpose(finding);
         sides.release_yaml(finding);
         sides.time(finding);
-        if finding.part == Part::Mode && facts.other_umask {
-            umask(finding);
+        if finding.part == Part::Mode {
+            mode(finding);
         }
     }
     if let Some(roots) = &facts.roots {
@@ -407,15 +407,16 @@ fn added_applications(
     ours_has.difference(&theirs_has).map(modules).collect()
 }
 
-/// Bits that a umask takes away, where who may execute is the same for the owner.
-fn umask(finding: &mut Finding) {
+/// Mix copies the modes of files, which follow from the umask of whoever checked them out; a stored tree has two modes.
+fn mode(finding: &mut Finding) {
     let mode = |value: &Option<Value>| match value {
         Some(Value::Text(text)) => u32::from_str_radix(text, 8).ok(),
         _ => None,
     };
     if let (Some(one), Some(other)) = (mode(&finding.ours), mode(&finding.theirs))
-        && (one ^ other) & 0o7700 == 0
+        && matches!(one, 0o644 | 0o755)
+        && (one ^ other) & 0o7100 == 0
     {
-        finding.explain(Reason::Umask, "the owner's permissions are the same");
+        finding.explain(Reason::Mode, "the owner may execute both, or neither");
     }
 }

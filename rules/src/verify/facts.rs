@@ -25,8 +25,6 @@ pub struct Facts {
     pub theirs_made: Window,
     /// This moment, in seconds since 1970.
     pub now: i64,
-    /// Whether theirs was made by somebody whose umask is not ours.
-    pub other_umask: bool,
 }
 
 /// Where the cookie of our release comes from.

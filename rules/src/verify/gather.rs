@@ -61,7 +61,6 @@ pub fn facts(
         launchers,
         cookie,
         asked,
-        other_umask: roots.is_some(),
         roots,
         theirs_made: made,
         now: super::tool::now(),

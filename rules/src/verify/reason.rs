@@ -32,8 +32,8 @@ pub enum Reason {
     Debug,
     /// The same content, packed by another program.
     Packing,
-    /// Permissions that follow from the umask of whoever built it.
-    Umask,
+    /// Of a mode, ours keeps whether the owner may execute, and nothing else.
+    Mode,
 }
 
 impl Reason {
@@ -52,7 +52,7 @@ impl Reason {
         Reason::Lines,
         Reason::Debug,
         Reason::Packing,
-        Reason::Umask,
+        Reason::Mode,
     ];
 
     /// The word for it in reports.
@@ -71,7 +71,7 @@ impl Reason {
             Reason::Lines => "lines",
             Reason::Debug => "debug",
             Reason::Packing => "packing",
-            Reason::Umask => "umask",
+            Reason::Mode => "mode",
         }
     }
 
@@ -95,7 +95,7 @@ impl Reason {
             Reason::Lines => "only lines of the source",
             Reason::Debug => "only what debuggers, documentation and checks of the compiler read",
             Reason::Packing => "the same content, packed by another program",
-            Reason::Umask => "permissions that follow from the umask of whoever built it",
+            Reason::Mode => "of a mode, only whether the owner may execute is kept",
         }
     }
 }
