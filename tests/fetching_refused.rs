@@ -203,6 +203,12 @@ fn locks_that_say_too_little_or_something_else() {
     assert_refused(&planned(&project), 2, &unlocked);
     fs::remove_file(project.dir.join("mix.lock")).expect("removed");
     assert_refused(&planned(&project), 2, &["there is no mix.lock", "mix deps.get"]);
+    let mix = project.read("mix.exs");
+    project.edit("mix.exs", "{:salt,", "{:pepper, \"~> 1.0\"}, {:salt,");
+    let both = planned(&project);
+    assert_refused(&both, 2, &["2 dependencies are not there: `pepper`, `salt`"]);
+    assert_eq!(both.err.matches("error:").count(), 1, "{}", both.err);
+    project.write("mix.exs", &mix);
     project.write("mix.lock", "%{\n  \"salt\": {:hex, :salt, \"1.5.0\"},\n}\n");
     assert_refused(&planned(&project), 1, &["no checksum for `salt` (salt 1.5.0)", "mix deps.get"]);
     project.write("mix.lock", "%{\n<<<<<<< HEAD\n=======\n>>>>>>> other\n}\n");

@@ -207,12 +207,6 @@ impl Lowering {
             None => complaint,
         };
         match application.problem.as_ref().map(|problem| problem.kind.as_str()) {
-            Some("unavailable") if application.fetchable && entry.is_none() => said
-                .note(match &around.lock {
-                    Some(_) => format!("{} does not name it, so there is nothing to fetch", around.lockfile),
-                    None => format!("there is no {}, so there is nothing to fetch", around.lockfile),
-                })
-                .hint("run `mix deps.get` to lock and fetch it"),
             Some("nomatchvsn") => at(said).hint(format!(
                 "run `mix deps.get`, or `mix deps.update {}` where that does not do",
                 application.app
@@ -221,21 +215,43 @@ impl Lowering {
         }
     }
 
+    /// Whether an application is not there, and no lock says what it is.
+    pub(super) fn is_unlocked(&self, around: &Around, application: &Application) -> bool {
+        let locked = || around.lock.as_ref().and_then(|lock| lock.get(&application.app)).is_some();
+        is_missed(application) && !locked()
+    }
+
+    /// All of these are missing for one reason, and one command mends it.
+    pub(super) fn unlocked_complaint(&self, around: &Around, described: &Description) -> Option<Diagnostic> {
+        let missed = described.applications.iter().filter(|a| self.is_unlocked(around, a));
+        let mut names: Vec<String> = missed.map(|a| format!("`{}`", a.app)).collect();
+        names.sort();
+        let it = match names.len() {
+            0 => return None,
+            1 => "it",
+            _ => "them",
+        };
+        let message = match &names[..] {
+            [name] => format!("the dependency {name} is not there"),
+            names => format!("{} dependencies are not there: {}", names.len(), names.join(", ")),
+        };
+        let note = match &around.lock {
+            Some(_) => format!("{} does not name {it}, so there is nothing to fetch", around.lockfile),
+            None => format!("there is no {}, so there is nothing to fetch", around.lockfile),
+        };
+        let hint = format!("run `mix deps.get` to lock and fetch {it}");
+        Some(Diagnostic::error(message).note(note).hint(hint))
+    }
+
     /// What the user should know of dependencies that are not what `deps/` holds, or may not be what the lock names.
     pub(super) fn lock_warnings(&self, around: &Around, described: &Description) -> Vec<Diagnostic> {
         let Some(lock) = &around.lock else { return Vec::new() };
         let mut warnings = Vec::new();
-        let mut unnamed = Vec::new();
+        let (mut unnamed, mut unlocked) = (Vec::new(), Vec::new());
         for application in described.applications.iter().filter(|a| a.fetchable) {
             let (app, at) = (&application.app, around.at(&application.app));
             let Some(entry) = lock.get(app) else {
-                warnings.push(
-                    Diagnostic::warning(format!(
-                        "{} does not name `{app}`: it is built as it lies in {at}",
-                        around.lockfile
-                    ))
-                    .hint("run `mix deps.get` to lock it"),
-                );
+                unlocked.push(at);
                 continue;
             };
             if let Some(Some(what)) = around.hidden.get(app) {
@@ -254,6 +270,12 @@ impl Lowering {
             if around.unnamed.contains(app) {
                 unnamed.push(at);
             }
+        }
+        if !unlocked.is_empty() {
+            unlocked.sort();
+            let message =
+                format!("{} does not name {}: built as it lies there", around.lockfile, unlocked.join(", "));
+            warnings.push(Diagnostic::warning(message).hint("run `mix deps.get` to lock it"));
         }
         if !unnamed.is_empty() {
             unnamed.sort();

@@ -18,8 +18,12 @@ impl Lowering {
         let file = &self.file;
         let mut errors = Vec::new();
         let mut warnings = self.lock_warnings(around, description);
+        errors.extend(self.unlocked_complaint(around, description));
         for application in &description.applications {
             if let Some(problem) = &application.problem {
+                if self.is_unlocked(around, application) {
+                    continue;
+                }
                 let message = format!("dependency `{}`: {}", application.app, problem.message.trim());
                 errors.push(self.locked_complaint(around, application, Diagnostic::error(message)));
             }
