@@ -73,3 +73,42 @@ fn what_mix_compiled_before_is_seen_by_who_names_it() {
     assert!(compiled(&project).contains("compile zed"));
     same_as_mix(&space, &project, "seen");
 }
+
+/// A project with vendored packages: `pepper`, which needs `salt`.
+fn kitchen(space: &TestSpace, name: &str, module: &str, deps: &str, salt: &str) -> Project {
+    let salt = format!("app: :salt, version: \"{salt}\"");
+    let salt = format!("defmodule Salt.MixProject do\n  use Mix.Project\n  def project, do: [{salt}]\nend\n");
+    project(
+        space,
+        name,
+        name,
+        &[
+            ("mix.exs", &mix_exs(module, &format!("app: :{name}, deps: [{deps}]"))),
+            ("mix.lock", "%{}\n"),
+            ("lib/kitchen.ex", &format!("defmodule {module} do\n  def x, do: Pepper.x()\nend\n")),
+            (
+                "deps/pepper/mix.exs",
+                &mix_exs("Pepper", "app: :pepper, deps: [{:salt, \"~> 1.0 or ~> 2.0\", optional: true}]"),
+            ),
+            ("deps/pepper/lib/pepper.ex", "defmodule Pepper do\n  def x, do: Salt.x()\nend\n"),
+            ("deps/salt/mix.exs", &salt),
+            ("deps/salt/lib/salt.ex", "defmodule Salt do\n  def x, do: 1\nend\n"),
+        ],
+    )
+}
+
+/// What it asks of their versions, and in which way, is no reason to compile them again.
+#[test]
+fn projects_share_the_dependencies_that_they_have_in_common() {
+    let space = TestSpace::cold();
+    kitchen(&space, "grill", "Grill", "{:pepper, \"~> 0.1\"}, {:salt, \">= 1.0.0\"}", "1.2.0").build();
+    let deps = "{:salt, \"~> 1.2\", override: true}, {:pepper, \">= 0.1.0\", only: [:prod, :dev]}";
+    let other = kitchen(&space, "stove", "Stove", deps, "1.2.0");
+    let ran = other.ran();
+    assert!(ran.contains("compile stove"), "{ran:?}");
+    assert!(!ran.contains("compile salt") && !ran.contains("compile pepper"), "{ran:?}");
+    // What it asks is held against what there is, all the same.
+    let third = kitchen(&space, "oven", "Oven", "{:pepper, \"~> 0.1\"}, {:salt, \"~> 2.0\"}", "1.2.0");
+    let said = third.refused(1);
+    assert!(said.contains("does not match the requirement \"~> 2.0\", got \"1.2.0\""), "{said}");
+}

@@ -81,6 +81,7 @@ defmodule Relgraph.Describe do
         Map.new(dep.system_env, fn {key, value} -> {to_string(key), to_string(value)} end),
       rebar_config: rebar_config(dep),
       mix: encode(mix(dep)),
+      mix_below: encode(mix_below(dep)),
       problem: problem(dep)
     }
   end
@@ -131,6 +132,34 @@ defmodule Relgraph.Describe do
     requirement = if is_binary(dep.requirement), do: dep.requirement
     {dep.app, requirement, dep.manager, dep.scm, dep.top_level, options(dep), children}
   end
+
+  # The same for a dependency, which is compiled alike whoever asks for it: in there Mix works out anew what is at the top and
+  # what is optional, and who overrides whom was settled when the list was made.
+  defp mix_below(%Mix.Dep{} = dep) do
+    dropped = ~w(only override targets)a
+    children = for child <- dep.deps, do: {child.app, Keyword.drop(options(child), dropped)}
+    options = Keyword.drop(options(dep), [:optional | dropped])
+    {dep.app, unsettled_requirement(dep), dep.manager, dep.scm, false, options, children}
+  end
+
+  # What is asked of the version of a project of Mix is settled as soon as the project is read; of others it is when they are
+  # compiled.
+  defp unsettled_requirement(%Mix.Dep{requirement: requirement}) when not is_binary(requirement),
+    do: nil
+
+  defp unsettled_requirement(%Mix.Dep{manager: :mix, status: status} = dep)
+       when elem(status, 0) != :unavailable do
+    version = Mix.Dep.in_dependency(dep, fn _module -> Mix.Project.config()[:version] end)
+
+    with true <- is_binary(version),
+         {:ok, true} <- Mix.Dep.Loader.vsn_match(dep.requirement, version, dep.app) do
+      nil
+    else
+      _ -> dep.requirement
+    end
+  end
+
+  defp unsettled_requirement(%Mix.Dep{requirement: requirement}), do: requirement
 
   defp options(dep) do
     kept =

@@ -84,6 +84,9 @@ pub struct Application {
     pub system_env: BTreeMap<String, String>,
     /// Its entry in Mix's list of dependencies; only the driver reads it. Empty for the project itself.
     pub mix: String,
+    /// The same as a dependency gets to see it: without what depends on who asks for it.
+    #[serde(default)]
+    pub mix_below: String,
     /// The configuration that rebar3 gets, where it is the manager.
     pub rebar_config: Option<String>,
     /// Why it cannot be used.

@@ -190,6 +190,7 @@ impl Lowering {
                 children: description.applications.iter().map(|a| a.app.clone()).collect(),
                 system_env: BTreeMap::new(),
                 mix: String::new(),
+                mix_below: String::new(),
                 rebar_config: None,
                 problem: None,
             });
@@ -242,7 +243,7 @@ impl Lowering {
                 .copied()
                 .chain((!application.mix.is_empty()).then_some(application))
                 .map(|seen| Dependency {
-                    mix: seen.mix.clone(),
+                    mix: if application.dest == "." { seen.mix.clone() } else { seen.mix_below.clone() },
                     dest: seen.dest.clone(),
                     build: seen.build.clone(),
                 })
