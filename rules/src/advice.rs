@@ -86,7 +86,8 @@ fn network(printed: &str) -> Option<String> {
     wanted.then(|| {
         "steps have no network, so that a build can be repeated: put what is downloaded into the project or into \
          the dependency's folder beforehand, have it built from source (many packages have a variable for that: set it \
-         under `env:`), or fetch it in a step of your own (`steps:` with `network: true`)"
+         under `env:`), fetch it in a step of your own (`steps:` with `network: true`), or let this application use the \
+         network while it is compiled (`network: [APP]` in release.yaml) if it holds what comes against a checksum"
             .to_owned()
     })
 }

@@ -52,7 +52,8 @@ pub fn vm(
     argv.extend(flags);
     argv.extend(start);
     let env = environment(cx, common, &prefix, &bin);
-    SandboxSpec { work: work.to_owned(), mounts, argv, env, ..SandboxSpec::default() }
+    let network = common.network;
+    SandboxSpec { work: work.to_owned(), mounts, argv, env, network, ..SandboxSpec::default() }
 }
 
 /// What makes a VM run Elixir's own command line.

@@ -38,6 +38,8 @@ pub struct Common {
     pub spares: Arc<Spares>,
     /// cargo, for steps that build crates.
     pub rust: Option<Arc<Rust>>,
+    /// Whether the network may be used.
+    pub network: bool,
 }
 
 impl Common {
@@ -59,6 +61,9 @@ impl Common {
         }
         if let Some(rust) = &self.rust {
             rust.part(&mut parts);
+        }
+        if self.network {
+            parts.text("network", "yes");
         }
         // What comes from the user may be a secret: the key knows it by its digest alone.
         for name in self.pass_env.iter().filter(|name| !self.env.contains_key(*name)) {

@@ -78,7 +78,28 @@ impl Lowering {
                 });
             }
         }
+        let own = description.project.app.iter().map(String::as_str);
+        errors
+            .extend(self.network_unknown(description.applications.iter().map(|a| a.app.as_str()).chain(own)));
         if errors.is_empty() { Ok(warnings) } else { Err(errors) }
+    }
+
+    /// Names under `network:` that are no application of the project.
+    pub(super) fn network_unknown<'a>(
+        &self,
+        known: impl Iterator<Item = &'a str> + Clone,
+    ) -> Vec<Diagnostic> {
+        let unknown = self.file.network.iter().filter(|app| !known.clone().any(|name| name == *app));
+        let complaint = |app: &String| {
+            let complaint = Diagnostic::error(format!("the project has no application `{app}` to compile"))
+                .in_file(self.file.file())
+                .at(self.file.span("network"));
+            match nearest(app, known.clone()) {
+                Some(name) => complaint.hint(format!("did you mean `{name}`?")),
+                None => complaint,
+            }
+        };
+        unknown.map(complaint).collect()
     }
 
     pub(super) fn known(&self, common: &Common, description: &Description) -> BTreeSet<String> {

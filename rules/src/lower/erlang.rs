@@ -50,6 +50,10 @@ impl Lowering {
         common: &Common,
         project: ErlangProject,
     ) -> Result<Lowered, Vec<Diagnostic>> {
+        let unknown = self.network_unknown(project.applications.iter().map(|a| a.app.as_str()));
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
         let mut steps = Steps::default();
         self.add_describe_erlang(&mut steps, common);
         self.add_erlang_compiles(&mut steps, common, &project)?;
@@ -95,7 +99,7 @@ impl Lowering {
             let needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
             let Some(source) = sources.get(application.app.as_str()) else { continue };
             let action = Compile {
-                common: common.clone(),
+                common: Common { network: self.file.network.contains(&application.app), ..common.clone() },
                 application: application.clone(),
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
@@ -155,7 +159,7 @@ impl Lowering {
                 (included || above || beside(path)) && !own(path)
             });
             let action = Make {
-                common: common.clone(),
+                common: Common { network: self.file.network.contains(&application.app), ..common.clone() },
                 application: application.clone(),
                 source: Arc::clone(source),
                 layout: self.whole(&Around::default()).layout,

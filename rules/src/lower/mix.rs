@@ -256,7 +256,11 @@ impl Lowering {
             needs.extend(source.step().map(str::to_owned));
             needs.extend(made.iter().map(|made| made.step.clone()));
             let action = Compile {
-                common: Common { environment: application.env.clone(), ..common.clone() },
+                common: Common {
+                    environment: application.env.clone(),
+                    network: self.file.network.contains(&application.app),
+                    ..common.clone()
+                },
                 application: application.clone(),
                 root: application.dest == ".",
                 source,

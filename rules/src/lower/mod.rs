@@ -107,6 +107,7 @@ impl Lowering {
                 pass_env: file.pass_env.clone(),
                 spares: Arc::default(),
                 rust: None,
+                network: false,
             })
         } else if file.steps.is_empty() {
             let message = format!("there is no project in {}", root.display());

@@ -55,6 +55,9 @@ pub struct ReleaseFile {
     /// Variables of the user's environment that steps may see.
     #[serde(default)]
     pub pass_env: BTreeSet<String>,
+    /// Applications whose compilation may use the network.
+    #[serde(default)]
+    pub network: BTreeSet<String>,
     /// How much the sandbox matters.
     pub sandbox: Option<Sandbox>,
     /// Systems to make start scripts for.

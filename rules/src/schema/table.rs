@@ -206,6 +206,17 @@ pub(super) const KEYS: &[Key] = &[
         also: &["passenv"],
     },
     Key {
+        name: "network",
+        shape: Shape::List { of: &Shape::Text(Text::Application), single: false },
+        required: false,
+        default: "none",
+        meaning: "Applications that may use the network while they are compiled: packages that download what somebody \
+                  compiled before, such as NIFs. What they download is part of neither key nor record, so leave it to \
+                  packages that hold it against a checksum of their own.",
+        example: "network: [explorer]",
+        also: &["allow_network"],
+    },
+    Key {
         name: "preflight",
         shape: Shape::Either(&[
             Shape::Bool,
