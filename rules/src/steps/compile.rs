@@ -92,6 +92,10 @@ pub struct Compile {
     pub lockfile: String,
     /// Where Mix builds, seen from the project's folder.
     pub build_path: String,
+    /// The folder that holds this for every environment.
+    pub build_root: String,
+    /// Whether mix.exs names a folder for it that is not among the project's.
+    pub builds_outside: bool,
 }
 
 impl Compile {
@@ -201,7 +205,7 @@ impl Action for Compile {
                 .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
             // What a step made is in the key already.
-            ignored: [build.clone(), format!("{at}/_build")]
+            ignored: [build.clone(), format!("{at}/_build"), self.layout.at(&self.build_root)]
                 .into_iter()
                 .chain(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)))
                 .collect(),
@@ -318,6 +322,7 @@ impl Compile {
             ("lockfile", inside(&self.lockfile)),
             ("manager", Value::atom(self.manager())),
             ("root", Value::Bool(self.root)),
+            ("builds_outside", Value::Bool(self.builds_outside)),
             ("fetchable", Value::Bool(app.fetchable)),
             ("from_umbrella", Value::Bool(app.from_umbrella)),
             ("rebar_config", Value::text(app.rebar_config.as_deref().unwrap_or_default())),

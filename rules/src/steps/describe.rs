@@ -38,6 +38,8 @@ pub struct Whole {
     pub around_it: bool,
     /// Folders of the user that nobody is shown, seen from the project's.
     pub hidden: BTreeSet<String>,
+    /// Where the project builds, seen from its folder, where that is not `_build`.
+    pub built: Option<String>,
     /// Dependencies that were fetched, by application: they lie where `mix deps.get` would have put them.
     pub fetched: BTreeMap<String, Fetched>,
     /// Folders below one that is left out (`_build/default/lib/cowboy`), where a tool puts what it fetched.
@@ -199,7 +201,8 @@ impl Whole {
 
     /// The build folder, which is nobody's input.
     pub fn ignored(&self) -> Vec<String> {
-        vec![format!("{}/_build", self.layout.project())]
+        let built = self.built.iter().map(|built| self.layout.at(built));
+        built.chain([format!("{}/_build", self.layout.project())]).collect()
     }
 }
 
