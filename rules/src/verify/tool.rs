@@ -87,6 +87,9 @@ impl Copy {
         let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check(what)?;
         let release = find(&made_at)
             .ok_or_else(|| StepError::internal(format!("{what} ended well and made no release")))?;
+        if common.tool == Tool::Mix {
+            take_package_away(&release)?;
+        }
         Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
     }
 
@@ -163,6 +166,19 @@ fn find(folder: &Path) -> Option<PathBuf> {
     }
     let mut inside = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     inside.find(|path| path.join("releases").is_dir())
+}
+
+/// Takes away the package that Mix's `:tar` leaves in the release itself where `--path` is given; else it lies beside it.
+fn take_package_away(release: &Path) -> Result<(), StepError> {
+    let packages = fs::read_dir(release.join("bin")).into_iter().flatten().flatten().filter_map(|entry| {
+        let version = fs::read_to_string(release.join("releases/start_erl.data")).ok()?;
+        let version = version.split_whitespace().nth(1)?.to_owned();
+        Some(release.join(format!("{}-{version}.tar.gz", entry.file_name().to_str()?)))
+    });
+    for package in packages.filter(|package| package.is_file()) {
+        fs::remove_file(&package).map_err(|e| StepError::io("remove", &package, &e))?;
+    }
+    Ok(())
 }
 
 /// Seconds since 1970.
