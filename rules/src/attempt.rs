@@ -59,6 +59,8 @@ pub struct Answered<'c> {
     pub same: bool,
     /// What it depends on beside what it read.
     pub probes: Vec<Probe>,
+    /// Files that were shown because it looked for them, seen from the prefix.
+    pub shown: BTreeSet<String>,
 }
 
 /// What is shown besides the inputs of a step.
@@ -97,7 +99,8 @@ impl<'c> Request<'_, 'c> {
                 if shown.repository.as_ref().is_some_and(|(_, about)| *about == About::Tree) {
                     probes.push(Probe::Tree(self.reach.project()));
                 }
-                return Ok(Answered { vm, said, same, probes });
+                let shown = shown.files.into_keys().collect();
+                return Ok(Answered { vm, said, same, probes, shown });
             }
             shown = next;
         }

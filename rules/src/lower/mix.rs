@@ -262,6 +262,7 @@ impl Lowering {
                 root: application.dest == ".",
                 source,
                 made,
+                feeds: self.feeds(application),
                 layout: whole.layout.clone(),
                 reach: whole.reach(),
                 sees,

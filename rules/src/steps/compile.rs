@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::generated::{self, generated};
 use super::{assemble::conflict, config, custom, describe::DEPENDENCY, strip::NO_WARN_UNDEFINED};
 use crate::attempt::{Answered, Prepared, Request};
 use crate::beam_file;
@@ -71,6 +72,8 @@ pub struct Compile {
     pub source: Source,
     /// What the user's steps make among its sources, which does not count as one of them.
     pub made: Vec<Made>,
+    /// Whether a step of the user comes after it, and finds what compilers made among its sources.
+    pub feeds: bool,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What there is on this machine.
@@ -151,6 +154,9 @@ impl Action for Compile {
         if app.from_umbrella {
             parts.text("from umbrella", "yes");
         }
+        if self.feeds {
+            parts.text("generated", "yes");
+        }
         for made in &self.made {
             parts.digest(format!("input {}", made.step), &cx.need(&made.step)?.output("files")?);
         }
@@ -218,7 +224,12 @@ impl Action for Compile {
         self.put_back(&answered.vm, &at)?;
         let linked = answered.vm.work().linked(&build)?;
         probes.extend(linked.into_iter().filter(|probe| !scope.is_built(probe)));
-        let outputs = outputs(cx.store, &answered.vm.real(&build), &app.app)?;
+        let mut outputs = outputs(cx.store, &answered.vm.real(&build), &app.app)?;
+        if let (true, Source::Folder { files, .. }) = (self.feeds, &self.source) {
+            let others = self.others(&at, &answered.shown);
+            let tree = generated(cx.store, &answered.vm.real(&at), files, &others)?;
+            outputs.insert(generated::OUTPUT.to_owned(), tree);
+        }
         let excluded = answered.said.answer.get(NO_WARN_UNDEFINED);
         let values = excluded.map(|excluded| (NO_WARN_UNDEFINED.to_owned(), excluded.to_string()));
         let values = values.into_iter().collect();
@@ -242,6 +253,17 @@ impl Compile {
         let (started, folder) = (&answered.said.facts.programs, answered.vm.real(at));
         let compiled = !started.is_empty() && has_native(&folder);
         Native { compiled, variables: foreign::variables(started, &folder) }
+    }
+
+    /// What lies in its folder and is none of its sources, nor made of them.
+    fn others(&self, at: &str, shown: &BTreeSet<String>) -> BTreeSet<String> {
+        let made = self.made.iter().flat_map(|made| &made.outputs);
+        let folders =
+            self.dependencies.iter().map(|seen| &seen.dest).filter(|dest| **dest != self.application.dest);
+        let all =
+            folders.chain(made).chain([&self.deps_path, &self.build_root]).map(|path| self.layout.at(path));
+        let all = all.chain([self.layout.at(&self.application.build)]).chain(shown.iter().cloned());
+        all.filter_map(|path| Some(path.strip_prefix(at)?.strip_prefix('/')?.to_owned())).collect()
     }
 
     /// Objects that were taken away and that nobody made are sources after all.
