@@ -129,6 +129,12 @@ impl<'c> Request<'_, 'c> {
                 continue;
             }
             let at = vm.work().resolve(path);
+            if kind == "tree" {
+                if let (Some(at), Some(real)) = (at, self.beside(path)) {
+                    next.trees.insert(at, real);
+                }
+                continue;
+            }
             let Some(at) = at.filter(|at| fs::symlink_metadata(vm.real(at)).is_err()) else { continue };
             let Some(real) = self.reach.real(path).filter(|real| real.exists()) else { continue };
             if real.is_file() {
@@ -176,6 +182,15 @@ impl<'c> Request<'_, 'c> {
             next.trees.insert(project.clone(), self.reach.real(&project).unwrap_or_default());
         }
         Ok(next)
+    }
+
+    /// A folder beside the sources, in which a program was started. Nobody wants to see all that they lie in.
+    fn beside(&self, path: &str) -> Option<PathBuf> {
+        let own = Path::new(&self.folder);
+        if Path::new(path).starts_with(own) || own.starts_with(path) {
+            return None;
+        }
+        self.reach.real(path).filter(|real| real.is_dir())
     }
 
     fn above(&self, repository: &Repository) -> StepError {

@@ -53,6 +53,11 @@ impl Scope<'_> {
         let mut probes = BTreeSet::new();
         for (kind, path) in &facts.reads {
             let (own, ignored) = (deepest(&self.own, path), deepest(&self.ignored, path));
+            // Its own sources count whenever a program was started.
+            let around = || self.own.iter().any(|own| within(own, path));
+            if kind == "tree" && (own.is_some() || path.starts_with('/') || around()) {
+                continue;
+            }
             let dependency = deepest(self.dependencies.keys(), path);
             if let Some((at, name)) = dependency
                 .filter(|at| own.is_none_or(|own| own.len() < at.len()))
@@ -143,6 +148,7 @@ impl Scope<'_> {
         let probe = match kind {
             "content" | "checked" => Probe::Content(path.to_owned()),
             "listing" => Probe::Listing(path.to_owned()),
+            "tree" => Probe::Tree(path.to_owned()),
             _ => Probe::Kind(path.to_owned()),
         };
         probes.insert(probe);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use relgraph_cache::{Digest, Hasher, Probe};
+use relgraph_cache::{Digest, Hasher, Probe, Store};
 use relgraph_engine::{KeyParts, Mount, StepError};
 use walkdir::WalkDir;
 
@@ -189,7 +189,12 @@ impl Rust {
 
     /// Whether sources hold a crate.
     pub fn is_wanted(files: &Snapshot) -> bool {
-        files.entries().any(|(path, _)| path == "Cargo.toml" || path.ends_with("/Cargo.toml"))
+        files.entries().any(|(path, _)| is_manifest(path))
+    }
+
+    /// Whether a stored tree holds one.
+    pub fn is_wanted_by(store: &Store, tree: &Digest) -> Result<bool, StepError> {
+        Ok(store.walk(tree)?.iter().any(|(path, _)| is_manifest(path)))
     }
 
     /// Its part of a key. Crates are known by the checksums in Cargo.lock.
@@ -211,6 +216,10 @@ impl Rust {
         ];
         (env, format!("{prefix}/{CARGO_BIN}"))
     }
+}
+
+fn is_manifest(path: &str) -> bool {
+    path == "Cargo.toml" || path.ends_with("/Cargo.toml")
 }
 
 const CARGO_BIN: &str = "tools/cargo";

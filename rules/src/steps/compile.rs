@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::fetch;
 use super::generated::{self, generated};
 use super::{assemble::conflict, config, custom, describe::DEPENDENCY, strip::NO_WARN_UNDEFINED};
 use crate::attempt::{Answered, Prepared, Request};
@@ -241,9 +242,13 @@ impl Compile {
     /// With cargo, where it has a crate.
     fn common(&self, cx: &StepContext<'_>) -> Result<Common, StepError> {
         let mut common = self.common.clone();
-        if let Source::Folder { files, .. } = &self.source
-            && Rust::is_wanted(files)
-        {
+        let wanted = match &self.source {
+            Source::Folder { files, .. } => Rust::is_wanted(files),
+            Source::Fetched { step, .. } => {
+                Rust::is_wanted_by(cx.store, &cx.need(step)?.output(fetch::SOURCE)?)?
+            }
+        };
+        if wanted {
             common.rust = Rust::find(cx.env)?.map(Arc::new);
         }
         Ok(common)

@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relgraph_cache::{Link, Store};
 use relgraph_engine::{Finished, Mount, SandboxSpec, StepContext, StepError, Stream};
 
 use super::clock::Window;
+use crate::foreign::Rust;
 use crate::launch;
 use crate::layout::Layout;
 use crate::steps::describe::Whole;
@@ -35,6 +37,8 @@ pub struct Copy {
     pub work: PathBuf,
     /// Where things lie in it.
     pub layout: Layout,
+    /// Whether there is a crate in it.
+    crates: bool,
 }
 
 /// A release that the tool made.
@@ -52,10 +56,12 @@ impl Copy {
     pub fn new(store: &Store, work: &Path, whole: &Whole) -> Result<Copy, StepError> {
         let root = whole.sources.root();
         let hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
+        let mut crates = false;
         for folder in std::iter::once(".").chain(whole.beside.iter().map(String::as_str)) {
             let from = if folder == "." { root.to_owned() } else { root.join(folder) };
             copy(&from, &work.join(whole.layout.at(folder)), &hidden)
                 .map_err(|e| StepError::io("copy", &from, &e))?;
+            crates |= Rust::is_wanted(&*whole.sources.whole(folder)?);
         }
         for fetched in whole.fetched.values() {
             let to = work.join(whole.layout.at(&fetched.at));
@@ -63,10 +69,11 @@ impl Copy {
                 fs::create_dir_all(parent).map_err(|e| StepError::io("create", parent, &e))?;
             }
             store.materialize(&fetched.tree, &to, Link::Copy)?;
+            crates |= Rust::is_wanted_by(store, &fetched.tree)?;
         }
         let home = work.join("home");
         fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
-        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone() })
+        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone(), crates })
     }
 
     /// Runs the project's own tool. `name`: of a release that the project declares; none: the one that it makes anyway.
@@ -78,6 +85,8 @@ impl Copy {
         scheduling: Scheduling,
         on_line: &dyn Fn(Stream, &str),
     ) -> Result<Made, StepError> {
+        let rust = if self.crates { Rust::find(cx.env)?.map(Arc::new) } else { None };
+        let common = &Common { rust, ..common.clone() };
         let (spec, made_at) = match common.tool {
             Tool::Rebar3 => self.rebar3(cx, common, name, scheduling),
             _ => self.mix(cx, common, name, scheduling)?,
