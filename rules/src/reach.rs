@@ -9,7 +9,7 @@ use relgraph_cache::{Answer, FileKind, Hasher, Probe, StatCache};
 use relgraph_engine::StepError;
 
 use crate::layout::Layout;
-use crate::source::{LEFT_OUT, Snapshot};
+use crate::source::{LEFT_OUT, Snapshot, is_cargo_target};
 
 /// Names at the top of the sandbox that are relgraph's own.
 const OWN: [&str; 13] = [
@@ -56,8 +56,9 @@ impl Reach {
             return None;
         }
         // What builds leave is nobody's source.
-        let built = path.split('/').any(|part| [BUILD, ".relgraph"].contains(&part));
         let name = self.layout.name(path);
+        let built = path.split('/').any(|part| [BUILD, ".relgraph"].contains(&part))
+            || Path::new(&name).ancestors().any(|folder| is_cargo_target(&self.root.join(folder)));
         let hidden = self.hidden.iter().any(|folder| Path::new(&name).starts_with(folder));
         (!built && !hidden).then_some(name)
     }
