@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use support::project::{Project, set};
 use support::small::{project, same_as_mix};
-use support::{TestSpace, said};
+use support::{TestSpace, is_root, said};
 
 /// A NIF that a dependency builds by `make`, with a small likeness of elixir_make, and a port program of the project's own.
 const MAKE: &[(&str, &str)] = &[
@@ -168,6 +169,56 @@ fn a_nif_and_a_port_by_make() {
     let complaint = broken.refused(1);
     assert!(complaint.contains("step `compile nifty` failed"), "{complaint}");
     assert!(complaint.contains("hint: the program `no-such-cc` is missing"), "{complaint}");
+}
+
+/// A folder of the machine, as packages that are not the distribution's have theirs; only root may make one.
+struct Installed(PathBuf);
+
+impl Installed {
+    fn new() -> Self {
+        let folder = PathBuf::from(format!("/opt/relgraph-test-{}", std::process::id()));
+        fs::create_dir_all(folder.join("include")).expect("a folder");
+        Installed(folder)
+    }
+
+    fn header(&self, number: u8) {
+        fs::write(self.0.join("include/number.h"), format!("#define NUMBER {number}\n")).expect("a header");
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn headers_of_the_machine_are_inputs_of_native_code() {
+    if !is_root() {
+        eprintln!("NOT TESTED: only root may put a header where steps see it");
+        return;
+    }
+    let space = TestSpace::new();
+    let installed = Installed::new();
+    installed.header(41);
+    let include = installed.0.join("include").display().to_string();
+    let project = project(&space, "machine", "machine", MAKE).with("CPATH", &include);
+    fs::remove_file(project.dir.join("deps/nifty/c_src/number.h")).expect("it is there");
+    project.edit("deps/nifty/Makefile", " c_src/number.h", "");
+    project.build();
+    assert_eq!(says(&project, "machine", "Machine.say()"), "42 port");
+    project.build().assert_nothing_to_do();
+    installed.header(77);
+    // The port is compiled with the same compiler and could have read it; it is the same.
+    let ran = project.ran();
+    assert!(ran.contains("compile nifty") && !ran.contains("strip machine"), "{ran:?}");
+    assert_eq!(says(&project, "machine", "Machine.say()"), "78 port");
+    // Somebody installs one that was not there.
+    fs::write(installed.0.join("include/new.h"), "").expect("a header");
+    assert!(project.ran().contains("compile nifty"));
+    installed.header(41);
+    fs::remove_file(installed.0.join("include/new.h")).expect("it is there");
+    assert_eq!(project.build().executed(), 0, "as it was");
 }
 
 /// A program that cargo builds, with a crate that lies in the project.

@@ -5,6 +5,7 @@
 //! and a module that was looked for and not found counts through the names of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use relgraph_cache::{Answer, Probe};
 use relgraph_engine::{Available, StepError};
@@ -19,10 +20,22 @@ use crate::vm::Facts;
 /// What the programs that a step starts may depend on, beside its sources.
 #[derive(Debug, Default)]
 pub struct Native {
-    /// Whether native code is among the sources.
+    /// Whether they may be compilers.
     pub compiled: bool,
+    /// Whether what they compile may be native code.
+    pub sources: bool,
     /// Variables that they may read.
     pub variables: BTreeSet<String>,
+    /// Variables that release.yaml sets or lets through.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Native {
+    /// For a step that started these in a folder.
+    pub fn of(started: &[Vec<String>], folder: &Path, set: BTreeMap<String, String>) -> Native {
+        let sources = !started.is_empty() && foreign::has_native(folder);
+        Native { compiled: sources, sources, variables: foreign::variables(started, folder), set }
+    }
 }
 
 /// Where a step's inputs lie.
@@ -82,8 +95,8 @@ impl Scope<'_> {
             let asked = self.native.variables.iter().filter(|name| is_visible(name));
             let asked = asked.filter(|name| !self.declared_env.contains(*name));
             probes.extend(asked.map(|name| Probe::Env(name.clone())));
-            if self.reach.is_some() {
-                probes.extend(foreign::programs(&facts.programs, self.native.compiled));
+            if self.namespace.sees_system() {
+                probes.extend(foreign::programs(&facts.programs, &self.native, env));
             }
         }
         let all = facts.env.iter().any(|name| name == "*");

@@ -12,7 +12,7 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 use super::fetch;
 use super::generated::{self, generated};
 use super::{assemble::conflict, config, custom, describe::DEPENDENCY, strip::NO_WARN_UNDEFINED};
-use crate::attempt::{Answered, Prepared, Request};
+use crate::attempt::{Prepared, Request};
 use crate::beam_file;
 use crate::discover::{Native, Scope};
 use crate::foreign::{self, Rust};
@@ -25,7 +25,7 @@ use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "compile", version: 1 };
+pub const RULE: Rule = Rule { name: "compile", version: 2 };
 
 /// The name of the step that compiles an application.
 pub fn step(app: &str) -> String {
@@ -216,7 +216,7 @@ impl Action for Compile {
                 .into_iter()
                 .chain(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)))
                 .collect(),
-            native: self.native(&answered, &at),
+            native: Native::of(&answered.said.facts.programs, &answered.vm.real(&at), common.set(cx)),
             ignores: &ignores,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
@@ -254,12 +254,6 @@ impl Compile {
         Ok(common)
     }
 
-    fn native(&self, answered: &Answered<'_>, at: &str) -> Native {
-        let (started, folder) = (&answered.said.facts.programs, answered.vm.real(at));
-        let compiled = !started.is_empty() && has_native(&folder);
-        Native { compiled, variables: foreign::variables(started, &folder) }
-    }
-
     /// What lies in its folder and is none of its sources, nor made of them.
     fn others(&self, at: &str, shown: &BTreeSet<String>) -> BTreeSet<String> {
         let made = self.made.iter().flat_map(|made| &made.outputs);
@@ -275,7 +269,7 @@ impl Compile {
     fn put_back(&self, vm: &Vm<'_>, at: &str) -> Result<(), StepError> {
         let Some(root) = self.reach.real(at).filter(|root| root.is_dir()) else { return Ok(()) };
         let folder = vm.real(at);
-        if !has_native(&folder) {
+        if !foreign::has_native(&folder) {
             return Ok(());
         }
         for object in foreign::leftovers(&root.join("priv")) {
@@ -306,7 +300,7 @@ impl Compile {
         let app = &self.application;
         let same = self.source.stage(cx, vm, &self.layout.at(self.source.at()))?;
         let folder = vm.real(&self.layout.at(self.source.at()));
-        if has_native(&folder) {
+        if foreign::has_native(&folder) {
             for object in foreign::leftovers(&folder) {
                 fs::remove_file(&object).map_err(|e| StepError::io("remove", &object, &e))?;
             }
@@ -366,14 +360,6 @@ impl Compile {
         }
         pairs
     }
-}
-
-/// Whether a folder has native code in it.
-fn has_native(folder: &Path) -> bool {
-    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
-    files
-        .filter_map(|entry| entry.path().strip_prefix(folder).ok()?.to_str().map(foreign::is_native))
-        .any(|is| is)
 }
 
 /// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its

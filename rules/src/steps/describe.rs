@@ -190,6 +190,7 @@ impl Whole {
                     &answered.said.facts.programs,
                     &answered.vm.real(&self.layout.project()),
                 ),
+                ..Native::default()
             },
             ignores: &|_, path| self.passes(&reach, path),
             declared_env: common.env.keys().chain(&common.pass_env).cloned().collect(),
