@@ -120,6 +120,10 @@ impl<'c> Request<'_, 'c> {
         if about.is_none() && attempt.printed.contains("not a git repository") {
             about = Some(About::Tree);
         }
+        // rebar3, in a process of its own, of an application whose version is `git`.
+        if about.is_none() && attempt.printed.contains("Getting log of git repo failed") {
+            about = Some(About::Commit);
+        }
         for (kind, path) in &facts.reads {
             if path.starts_with('/') || (self.ignores)(kind, path) {
                 continue;

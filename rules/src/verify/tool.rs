@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use relgraph_cache::{Link, Store};
-use relgraph_engine::{Finished, Mount, SandboxSpec, StepContext, StepError, Stream};
+use relgraph_cache::{Link, Probe, Store};
+use relgraph_engine::{Finished, Mount, RunReport, SandboxSpec, StepContext, StepError, Stream};
 
 use super::clock::Window;
 use crate::foreign::Rust;
@@ -74,6 +74,38 @@ impl Copy {
         let home = work.join("home");
         fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
         Ok(Copy { work: work.to_owned(), layout: whole.layout.clone(), crates })
+    }
+
+    /// Copies what steps of a build were seen to read outside of the project: files and folders beside it, a repository
+    /// above it.
+    pub fn add_what_was_read(&self, whole: &Whole, report: &RunReport) -> Result<(), StepError> {
+        let reach = whole.reach();
+        let results = report.steps.values().filter_map(|step| step.result.as_ref());
+        for (probe, _) in results.flat_map(|result| &result.probes) {
+            let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe
+            else {
+                continue;
+            };
+            let (path, whole) = match path.split_once("/.git") {
+                Some((above, rest)) if rest.is_empty() || rest.starts_with('/') => {
+                    (format!("{above}/.git"), true)
+                }
+                _ => (path.clone(), matches!(probe, Probe::Tree(_))),
+            };
+            let to = self.work.join(&path);
+            let real = if path.starts_with('/') { None } else { reach.real(&path) };
+            let Some(real) = real.filter(|real| real.exists() && fs::symlink_metadata(&to).is_err()) else {
+                continue;
+            };
+            let folder = if real.is_dir() { Some(to.as_path()) } else { to.parent() };
+            folder.map_or(Ok(()), fs::create_dir_all).map_err(|e| StepError::io("create", &to, &e))?;
+            if real.is_file() {
+                fs::copy(&real, &to).map_err(|e| StepError::io("copy", &real, &e))?;
+            } else if whole {
+                copy(&real, &to, &BTreeSet::new()).map_err(|e| StepError::io("copy", &real, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs the project's own tool. `name`: of a release that the project declares; none: the one that it makes anyway.
