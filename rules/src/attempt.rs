@@ -129,7 +129,9 @@ impl<'c> Request<'_, 'c> {
                 continue;
             }
             if path.split('/').any(|part| part == ".git") {
-                about = about.max(Some(About::Commit));
+                if self.reach.names_repository(path) {
+                    about = about.max(Some(About::Commit));
+                }
                 continue;
             }
             let at = vm.work().resolve(path);

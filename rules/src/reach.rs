@@ -68,7 +68,14 @@ impl Reach {
         if path.starts_with('/') {
             return Some(PathBuf::from(path));
         }
-        Some(tidy(&self.root.join(self.name(path)?)))
+        let real = tidy(&self.root.join(self.name(path)?));
+        Some(in_repository(&real).unwrap_or(real))
+    }
+
+    /// Whether something is there of the repository that a path names: not of one that it only lies in.
+    pub fn names_repository(&self, path: &str) -> bool {
+        let upto = path.split_once("/.git").map_or(path, |(above, _)| above);
+        self.name(upto).is_some_and(|name| self.root.join(name).join(".git").exists())
     }
 
     /// What would lie at a path that is relgraph's own: `../config` of a project.
@@ -115,6 +122,14 @@ impl Reach {
     pub fn tree(&self, real: &Path) -> Result<Snapshot, StepError> {
         Snapshot::take(real, &|_| false, &self.stat)
     }
+}
+
+/// What a path in a `.git` means where that lies further up: steps are shown it in the folder that they work in.
+fn in_repository(real: &Path) -> Option<PathBuf> {
+    let inside = real.ancestors().filter(|dir| dir.file_name().is_some_and(|name| name == ".git")).last()?;
+    let top = inside.parent()?.ancestors().find(|dir| dir.join(".git").exists())?;
+    let rest = real.strip_prefix(inside).ok()?;
+    Some(if rest.as_os_str().is_empty() { top.join(".git") } else { top.join(".git").join(rest) })
 }
 
 /// Without `..`, by names alone: what lies there need not exist.
