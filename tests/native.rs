@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use support::project::{Project, set};
-use support::small::{project, same_as_mix};
+use support::small::{project, same_as_mix, unpacked, verified};
 use support::{TestSpace, is_root, said};
 
 /// A NIF that a dependency builds by `make`, with a small likeness of elixir_make, and a port program of the project's own.
@@ -280,4 +280,26 @@ fn a_program_by_cargo() {
     project.append("native/sum/Cargo.toml", "no-such-crate = \"1\"");
     let complaint = project.refused(1);
     assert!(complaint.contains("hint: cargo needs crates that are not on this machine"), "{complaint}");
+}
+
+#[test]
+fn a_nif_that_a_macro_builds_with_cargo_and_a_vendored_crate() {
+    let home = std::env::var("HOME").expect("a home");
+    let space = TestSpace::new();
+    let project =
+        unpacked(&space, "rusty", "rusty", include_str!("projects/rustler.txt")).with("HOME", &home);
+    project.build();
+    let native = project.release("rusty").join("lib/rusty-0.1.0/priv/native");
+    assert!(native.join("libmath.so").is_file());
+    assert_eq!(says(&project, "rusty", "NativeDep.run() |> elem(0) |> IO.puts()"), "0.1.0");
+    // What cargo left among the sources is nobody's source.
+    project
+        .write("deps/native_dep/crate/target/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    project.write("deps/native_dep/crate/target/release/tool", "of another machine\n");
+    project.build().assert_nothing_to_do();
+    project.edit("native/math/vendor/tiny/src/lib.rs", "a + b", "a - b");
+    let ran = project.ran();
+    assert!(ran.contains("compile rusty") && !ran.contains("compile native_dep"), "{ran:?}");
+    std::fs::remove_dir_all(project.dir.join("deps/native_dep/crate/target")).expect("it is there");
+    verified(&project);
 }
