@@ -47,7 +47,7 @@ fn every_option_of_a_dependency_and_folders_with_other_names() {
     assert!(lib("for_board-0.1.0") && !lib("for_host-0.1.0"));
 }
 
-/// As people have it who keep builds out of a folder that is shared with a virtual machine.
+/// As people have it who keep builds out of a folder that is shared with a virtual machine; with a name that is not ASCII.
 #[test]
 fn a_build_folder_outside_of_all_that_a_step_sees() {
     let space = TestSpace::new();
@@ -56,12 +56,12 @@ fn a_build_folder_outside_of_all_that_a_step_sees() {
             "defmodule {module}.MixProject do\n  use Mix.Project\n  def project, do: [version: \"0.1.0\", {says}]\nend\n"
         )
     };
-    let says = "app: :far, build_path: \"/tmp/relgraph-test/build\", deps: [{:near, path: \"near\"}]";
+    let says = "app: :far, build_path: \"/tmp/relgraph-test/build\", deps: [{:nähe, path: \"near\"}]";
     let files: Files<'_> = &[
         ("mix.exs", &mix_exs("Far", says)),
         ("lib/far.ex", "defmodule Far do\n  @near Near.x()\n  def x, do: @near\nend\n"),
         ("priv/far.txt", "far\n"),
-        ("near/mix.exs", &mix_exs("Near", "app: :near")),
+        ("near/mix.exs", &mix_exs("Near", "app: :nähe")),
         ("near/lib/near.ex", "defmodule Near do\n  def x, do: 1\nend\n"),
     ];
     let project = project(&space, "far", "far", files);

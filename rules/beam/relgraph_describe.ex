@@ -66,7 +66,10 @@ defmodule Relgraph.Describe do
 
   # Where Mix builds. A folder that is not the project's own (`build_path: "/tmp/shop"`) no step fills: the usual one does.
   defp build_root(config, request),
-    do: Path.expand(if(outside?(config, request), do: "_build", else: config[:build_path] || "_build"))
+    do:
+      Path.expand(
+        if(outside?(config, request), do: "_build", else: config[:build_path] || "_build")
+      )
 
   defp outside?(config, request) do
     path = config[:build_path]
