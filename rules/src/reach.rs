@@ -1,15 +1,16 @@
 //! What this machine has around a project, by the paths that a step gives it: what was asked for in vain is looked up here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use relgraph_cache::{Answer, FileKind, Hasher, Probe, StatCache};
 use relgraph_engine::StepError;
 
 use crate::layout::Layout;
 use crate::source::{LEFT_OUT, Snapshot, is_cargo_target};
+use crate::sources::Sources;
 
 /// Names at the top of the sandbox that are relgraph's own.
 const OWN: [&str; 13] = [
@@ -35,12 +36,22 @@ pub struct Reach {
     layout: Layout,
     hidden: BTreeSet<String>,
     stat: Arc<StatCache>,
+    system: Trees,
 }
 
+/// Folders of the system, looked at once per build.
+pub type Trees = Arc<Mutex<BTreeMap<PathBuf, Arc<Snapshot>>>>;
+
 impl Reach {
-    /// For the project in `root`. `hidden`: folders, seen from it, that nobody is shown.
-    pub fn new(root: &Path, layout: &Layout, hidden: &BTreeSet<String>, stat: Arc<StatCache>) -> Self {
-        Reach { root: root.to_owned(), layout: layout.clone(), hidden: hidden.clone(), stat }
+    /// Around a project. `hidden`: folders, seen from it, that nobody is shown.
+    pub fn new(sources: &Sources, layout: &Layout, hidden: &BTreeSet<String>) -> Self {
+        Reach {
+            root: sources.root().to_owned(),
+            layout: layout.clone(),
+            hidden: hidden.clone(),
+            stat: sources.stat(),
+            system: sources.system(),
+        }
     }
 
     /// The project's folder, seen from the prefix.
@@ -118,9 +129,19 @@ impl Reach {
         })
     }
 
-    /// A folder as it is now.
-    pub fn tree(&self, real: &Path) -> Result<Snapshot, StepError> {
-        Snapshot::take(real, &|_| false, &self.stat)
+    /// A folder as it is now; one of the system as it was when it was first looked at.
+    pub fn tree(&self, real: &Path) -> Result<Arc<Snapshot>, StepError> {
+        let take = || Snapshot::take(real, &|_| false, &self.stat).map(Arc::new);
+        if !real.to_str().is_some_and(is_system) {
+            return take();
+        }
+        let mut known = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = known.get(real) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = take()?;
+        known.insert(real.to_owned(), Arc::clone(&tree));
+        Ok(tree)
     }
 }
 

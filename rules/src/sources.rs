@@ -9,6 +9,7 @@ use relgraph_engine::{StepContext, StepError};
 
 use crate::layout::normal;
 use crate::namespace::{Namespace, Place};
+use crate::reach::Trees;
 use crate::source::{Snapshot, same_age};
 use crate::steps::fetch;
 use crate::vm::Vm;
@@ -19,12 +20,19 @@ pub struct Sources {
     stat: Arc<StatCache>,
     seen: Mutex<BTreeMap<String, Arc<Snapshot>>>,
     left_out: Mutex<Option<PathBuf>>,
+    system: Trees,
 }
 
 impl Sources {
     /// For the project in `root`.
     pub fn new(root: &Path, stat: Arc<StatCache>) -> Self {
-        Sources { root: root.to_owned(), stat, seen: Mutex::default(), left_out: Mutex::default() }
+        Sources {
+            root: root.to_owned(),
+            stat,
+            seen: Mutex::default(),
+            left_out: Mutex::default(),
+            system: Trees::default(),
+        }
     }
 
     /// The project's folder.
@@ -35,6 +43,11 @@ impl Sources {
     /// What knows the digests of files.
     pub fn stat(&self) -> Arc<StatCache> {
         Arc::clone(&self.stat)
+    }
+
+    /// Folders of the system that were looked at.
+    pub fn system(&self) -> Trees {
+        Arc::clone(&self.system)
     }
 
     /// Looks into all folders but this one, given by its path seen from the project's.

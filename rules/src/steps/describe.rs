@@ -124,7 +124,7 @@ impl Whole {
 
     /// What there is on this machine.
     pub fn reach(&self) -> Reach {
-        Reach::new(self.sources.root(), &self.layout, &self.hidden, self.sources.stat())
+        Reach::new(&self.sources, &self.layout, &self.hidden)
     }
 
     /// Makes a request to a VM that sees all of it, and more where it turns out to look for more.
