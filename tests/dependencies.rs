@@ -106,6 +106,9 @@ fn a_part_of_a_repository_with_all_that_teams_put_into_theirs() {
         .map(|text| text.trim_start_matches('{')),
         "{said}"
     );
+    whole.edit("csrc/native/native.c", "a + b", "a - b");
+    let ran = project.ran();
+    assert!(ran.contains("compile native") && !ran.contains("compile opentele"), "{ran:?}");
     // Nobody but the one whose version it gives asked for the commit.
     in_git(&whole.dir, &["commit", "-q", "--allow-empty", "-m", "two"]);
     let ran = project.ran();

@@ -207,7 +207,9 @@ fn what_mix_new_writes_is_built_as_it_is() {
         "release: umb\napplications:\n  alpha: permanent\n  beta: transient\n  gamma: load\n",
     );
     project.build();
-    let node = Node::new(&space, &project.release("umb"), "umb");
+    let deployed = space.path("deployed");
+    support::files::copy(&project.release("umb"), &deployed);
+    let node = Node::new(&space, &deployed, "umb");
     node.daemon("Process.whereis(Beta.Supervisor) != nil");
     let asked = "IO.inspect({Gamma.hello(), List.keymember?(Application.started_applications(), :gamma, 0)})";
     assert_eq!(node.rpc(asked), "{:world, false}");

@@ -5,7 +5,7 @@
 //! and a module that was looked for and not found counts through the names of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 
 use relgraph_cache::{Answer, Probe};
 use relgraph_engine::{Available, StepError};
@@ -31,10 +31,23 @@ pub struct Native {
 }
 
 impl Native {
-    /// For a step that started these in a folder.
-    pub fn of(started: &[Vec<String>], folder: &Path, set: BTreeMap<String, String>) -> Native {
-        let sources = !started.is_empty() && foreign::has_native(folder);
-        Native { compiled: sources, sources, variables: foreign::variables(started, folder), set }
+    /// For a step with its sources in the folder `at`; `real`: where a path seen from the prefix is.
+    pub fn of(
+        facts: &Facts,
+        at: &str,
+        real: &dyn Fn(&str) -> PathBuf,
+        set: BTreeMap<String, String>,
+    ) -> Native {
+        let mut native = Native { set, ..Native::default() };
+        let elsewhere = facts.reads.iter().filter(|(kind, path)| kind == "tree" && !path.starts_with('/'));
+        let outside =
+            elsewhere.map(|(_, path)| path.as_str()).filter(|path| !within(path, at) && !within(at, path));
+        for folder in outside.chain([at]).map(real) {
+            native.sources |= !facts.programs.is_empty() && foreign::has_native(&folder);
+            native.variables.extend(foreign::variables(&facts.programs, &folder));
+        }
+        native.compiled = native.sources;
+        native
     }
 }
 

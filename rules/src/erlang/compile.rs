@@ -193,7 +193,7 @@ impl Action for Compile {
         } else {
             ignored.push(build.clone());
         }
-        let native = Native::of(&facts.programs, &vm.real(&at), self.common.set(cx));
+        let native = Native::of(&facts, &at, &|path| vm.real(path), self.common.set(cx));
         let mut own = vec![at];
         own.extend(self.rest.iter().map(|_| self.layout.project()));
         let scope = Scope {

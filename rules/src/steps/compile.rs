@@ -216,7 +216,7 @@ impl Action for Compile {
                 .into_iter()
                 .chain(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)))
                 .collect(),
-            native: Native::of(&answered.said.facts.programs, &answered.vm.real(&at), common.set(cx)),
+            native: Native::of(&answered.said.facts, &at, &|path| answered.vm.real(path), common.set(cx)),
             ignores: &ignores,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
