@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use support::project::set;
-use support::small::{project, same_as_mix};
+use support::small::{in_git, project, same_as_mix, unpacked};
 use support::{TestSpace, said};
 
 /// A calculator: yecc, leex, Erlang with headers of a dependency, of OTP and of its own, options for each compiler.
@@ -522,6 +522,66 @@ fn protocols_of_several_applications_and_configuration_read_while_compiling() {
     same_as_mix(&space, &project, "shapes");
     project.edit("mix.exs", "version:", "consolidate_protocols: false, version:");
     same_as_mix(&space, &project, "shapes");
+}
+
+/// Compilers of a dependency, of mix.exs and of the project that generate code and files, and all that `releases:` may say.
+#[test]
+fn compilers_that_generate_files_and_files_that_mix_exs_reads() {
+    let space = TestSpace::new();
+    let project = unpacked(&space, "works", "works", include_str!("projects/generating.txt"));
+    std::fs::create_dir_all(project.dir.join("priv/empty")).expect("a folder");
+    for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "one"]] {
+        in_git(&project.dir, args);
+    }
+    same_as_mix(&space, &project, "works");
+    project.build().assert_nothing_to_do();
+    let append = |file: &str, text: &str| {
+        let before = std::fs::read_to_string(project.dir.join(file)).unwrap_or_default();
+        project.write(file, &format!("{before}{text}"));
+    };
+    for (edits, steps) in [
+        (
+            [
+                ("priv/gettext/de/LC_MESSAGES/default.po", "\nmsgid \"a\"\nmsgstr \"b\"\n"),
+                ("ops/runtime.exs", "# more\n"),
+            ],
+            ["compile works", "boot"],
+        ),
+        (
+            [
+                ("priv/gettext/fr/LC_MESSAGES/default.po", "msgid \"x\"\nmsgstr \"y\"\n"),
+                ("icons/third.svg", "<svg/>\n"),
+            ],
+            ["compile works", "strip works"],
+        ),
+        (
+            [("mix/number.txt", "43\n"), ("config/extra/two.exs", "import Config\nconfig :works, two: 2\n")],
+            ["describe", "config"],
+        ),
+    ] {
+        edits.iter().for_each(|(file, text)| append(file, text));
+        let ran = project.ran();
+        assert!(ran.is_superset(&set(&steps)) && !ran.contains("compile erls"), "{edits:?}: {ran:?}");
+    }
+    let asked = project.clone().with("CONFIG_VAR", "set").with("MIX_EXS_FLAG", "set");
+    assert!(asked.ran().is_superset(&set(&["describe", "config", "compile works"])));
+    same_as_mix(&space, &project, "works");
+    // A step of the user gets what was generated, and not what an earlier build left in the checkout.
+    project.write("assets/js/_hooks/index.js", "stale\n");
+    project.write(
+        "release.yaml",
+        "release: works\nsteps:\n  bundle:\n    run: cat assets/js/app.js assets/js/_hooks/*.js > bundle.js\n    inputs: [assets/**]\n    \
+         needs: [compile works]\n    outputs: [bundle.js]\n",
+    );
+    let bundle = || std::fs::read_to_string(project.release("works").join("bundle.js")).expect("the bundle");
+    project.build();
+    assert_eq!(
+        bundle(),
+        "import hooks from \"./_hooks\"\nexport const Works = {}\nimport * as c from \"./Works.hooks.js\"\n"
+    );
+    project.append("lib/works.hooks.js", "// more");
+    assert_eq!(project.ran(), set(&["compile works", "bundle", "assemble", "preflight"]));
+    assert!(bundle().contains("// more"));
 }
 
 /// An application that is broken in many ways, one after the other.

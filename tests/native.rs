@@ -3,11 +3,12 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use support::project::{Project, set};
-use support::small::{project, same_as_mix};
-use support::{TestSpace, said};
+use support::small::{project, same_as_mix, unpacked, verified};
+use support::{TestSpace, is_root, said};
 
 /// A NIF that a dependency builds by `make`, with a small likeness of elixir_make, and a port program of the project's own.
 const MAKE: &[(&str, &str)] = &[
@@ -170,6 +171,56 @@ fn a_nif_and_a_port_by_make() {
     assert!(complaint.contains("hint: the program `no-such-cc` is missing"), "{complaint}");
 }
 
+/// A folder of the machine, as packages that are not the distribution's have theirs; only root may make one.
+struct Installed(PathBuf);
+
+impl Installed {
+    fn new() -> Self {
+        let folder = PathBuf::from(format!("/opt/relgraph-test-{}", std::process::id()));
+        fs::create_dir_all(folder.join("include")).expect("a folder");
+        Installed(folder)
+    }
+
+    fn header(&self, number: u8) {
+        fs::write(self.0.join("include/number.h"), format!("#define NUMBER {number}\n")).expect("a header");
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn headers_of_the_machine_are_inputs_of_native_code() {
+    if !is_root() {
+        eprintln!("NOT TESTED: only root may put a header where steps see it");
+        return;
+    }
+    let space = TestSpace::new();
+    let installed = Installed::new();
+    installed.header(41);
+    let include = installed.0.join("include").display().to_string();
+    let project = project(&space, "machine", "machine", MAKE).with("CPATH", &include);
+    fs::remove_file(project.dir.join("deps/nifty/c_src/number.h")).expect("it is there");
+    project.edit("deps/nifty/Makefile", " c_src/number.h", "");
+    project.build();
+    assert_eq!(says(&project, "machine", "Machine.say()"), "42 port");
+    project.build().assert_nothing_to_do();
+    installed.header(77);
+    // The port is compiled with the same compiler and could have read it; it is the same.
+    let ran = project.ran();
+    assert!(ran.contains("compile nifty") && !ran.contains("strip machine"), "{ran:?}");
+    assert_eq!(says(&project, "machine", "Machine.say()"), "78 port");
+    // Somebody installs one that was not there.
+    fs::write(installed.0.join("include/new.h"), "").expect("a header");
+    assert!(project.ran().contains("compile nifty"));
+    installed.header(41);
+    fs::remove_file(installed.0.join("include/new.h")).expect("it is there");
+    assert_eq!(project.build().executed(), 0, "as it was");
+}
+
 /// A program that cargo builds, with a crate that lies in the project.
 const CARGO: &[(&str, &str)] = &[
     (
@@ -229,4 +280,26 @@ fn a_program_by_cargo() {
     project.append("native/sum/Cargo.toml", "no-such-crate = \"1\"");
     let complaint = project.refused(1);
     assert!(complaint.contains("hint: cargo needs crates that are not on this machine"), "{complaint}");
+}
+
+#[test]
+fn a_nif_that_a_macro_builds_with_cargo_and_a_vendored_crate() {
+    let home = std::env::var("HOME").expect("a home");
+    let space = TestSpace::new();
+    let project =
+        unpacked(&space, "rusty", "rusty", include_str!("projects/rustler.txt")).with("HOME", &home);
+    project.build();
+    let native = project.release("rusty").join("lib/rusty-0.1.0/priv/native");
+    assert!(native.join("libmath.so").is_file());
+    assert_eq!(says(&project, "rusty", "NativeDep.run() |> elem(0) |> IO.puts()"), "0.1.0");
+    // What cargo left among the sources is nobody's source.
+    project
+        .write("deps/native_dep/crate/target/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    project.write("deps/native_dep/crate/target/release/tool", "of another machine\n");
+    project.build().assert_nothing_to_do();
+    project.edit("native/math/vendor/tiny/src/lib.rs", "a + b", "a - b");
+    let ran = project.ran();
+    assert!(ran.contains("compile rusty") && !ran.contains("compile native_dep"), "{ran:?}");
+    std::fs::remove_dir_all(project.dir.join("deps/native_dep/crate/target")).expect("it is there");
+    verified(&project);
 }

@@ -2,10 +2,12 @@
 
 mod support;
 
-use support::TestSpace;
+use std::process::Command;
+
 use support::node::Node;
 use support::project::{Project, set};
-use support::small::{project, same_as_mix};
+use support::small::{project, same_as_mix, verified};
+use support::{TestSpace, said};
 
 const ROOT: &str = r#"defmodule Shop.MixProject do
   use Mix.Project
@@ -185,6 +187,61 @@ fn a_release_from_inside_one_application() {
     web.build().assert_nothing_to_do();
     whole.append("apps/core/lib/core.ex", "# more");
     assert!(web.ran().contains("compile core"));
+}
+
+#[test]
+fn what_mix_new_writes_is_built_as_it_is() {
+    let space = TestSpace::new();
+    let new = |args: &[&str], at: &str| {
+        let mut mix = Command::new("mix");
+        said(mix.arg("new").args(args).current_dir(space.path(at)).env("HOME", space.path("home")));
+    };
+    new(&["--umbrella", "umb"], ".");
+    for app in ["alpha", "beta"] {
+        new(&[app, "--sup"], "umb/apps");
+    }
+    new(&["gamma"], "umb/apps");
+    let project = Project::new(space.path("umb"), space.store());
+    project.write(
+        "release.yaml",
+        "release: umb\napplications:\n  alpha: permanent\n  beta: transient\n  gamma: load\n",
+    );
+    project.build();
+    let deployed = space.path("deployed");
+    support::files::copy(&project.release("umb"), &deployed);
+    let node = Node::new(&space, &deployed, "umb");
+    node.daemon("Process.whereis(Beta.Supervisor) != nil");
+    let asked = "IO.inspect({Gamma.hello(), List.keymember?(Application.started_applications(), :gamma, 0)})";
+    assert_eq!(node.rpc(asked), "{:world, false}");
+    node.stop();
+    // As Mix wants it said; a part with a configuration of its own, which only counts when it is built alone.
+    project.write("release.yaml", "release: umb\n");
+    project.edit(
+        "mix.exs",
+        "deps: deps()",
+        "deps: deps(),
+      releases: [
+        umb: fn -> [applications: [alpha: :permanent, beta: :transient, gamma: :load], version: {:from_app, :alpha}, steps: [:assemble, :tar]] end,
+        part: [applications: [gamma: :none, beta: :temporary], include_erts: false, strip_beams: [keep: [\"Docs\"]]]
+      ]",
+    );
+    project.edit("apps/gamma/mix.exs", "../../config/config.exs", "config/config.exs");
+    project.write("apps/gamma/config/config.exs", "import Config\nconfig :gamma, own: 1\n");
+    project.append(
+        "apps/gamma/lib/gamma.ex",
+        "defmodule Gamma.Own do\n  def own, do: unquote(Application.compile_env(:gamma, :own))\nend",
+    );
+    same_as_mix(&space, &project, "umb");
+    // The package that Mix makes is none of the release.
+    verified(&project);
+    project.write("release.yaml", "release: part\n");
+    verified(&project);
+    let alone = Project::new(project.dir.join("apps/gamma"), space.store());
+    alone.write("release.yaml", "release: gamma\n");
+    alone.build();
+    let bin = alone.release("gamma").join("bin/gamma");
+    let mut eval = Command::new(bin);
+    assert_eq!(said(eval.args(["eval", "IO.inspect(Gamma.Own.own())"]).env("RELEASE_COOKIE", "cookie")), "1");
 }
 
 #[test]

@@ -179,15 +179,13 @@ defmodule Relgraph.Boot do
        registered: [],
        applications: [:kernel, :stdlib, :elixir]}
 
-    File.write!(
-      Path.join([release.path, "apps", "#{name}.app"]),
-      :io_lib.format("~tp.~n", [specification])
-    )
+    path = Path.join([release.path, "apps", "#{name}.app"])
+    File.write!(path, :unicode.characters_to_binary(:io_lib.format("~tp.~n", [specification])))
 
     path = Path.join(release.version_path, "#{release.name}.rel")
     {:ok, [{:release, id, erts, apps}]} = :file.consult(path)
     rel = {:release, id, erts, apps ++ [{name, version, :none}]}
-    File.write!(path, :io_lib.format("%% coding: utf-8~n~tp.~n", [rel]))
+    File.write!(path, consultable(rel))
     [{name, version}]
   end
 
@@ -204,11 +202,12 @@ defmodule Relgraph.Boot do
     erts = release.erts_version |> to_string() |> String.to_charlist()
     term = [{:release, name, version, erts, libraries, :permanent}]
 
-    File.write!(
-      Path.join(release.path, "RELEASES"),
-      :io_lib.format("%% coding: utf-8~n~tp.~n", [term])
-    )
+    File.write!(Path.join(release.path, "RELEASES"), consultable(term))
   end
+
+  # Names of applications need not be ASCII.
+  defp consultable(term),
+    do: :unicode.characters_to_binary(:io_lib.format("%% coding: utf-8~n~tp.~n", [term]))
 
   defp template(release, name, default) do
     source = Mix.Release.rel_templates_path(release, name <> ".eex")

@@ -13,7 +13,6 @@ defmodule Relgraph.Compile do
   def run(request) do
     for path <- request.code_paths, do: Code.prepend_path(path)
     load_configured(request)
-    System.put_env(Map.get(request, :system_env, []))
 
     answer =
       case request do
@@ -78,7 +77,13 @@ defmodule Relgraph.Compile do
   defp load_configured(_request), do: :ok
 
   defp mix(%{root: true} = request) do
-    Mix.Project.in_project(request.app, request.dest, [consolidate_protocols: false], fn module ->
+    # What a project builds in a folder that is not its own is built where the others are.
+    elsewhere =
+      if request.builds_outside, do: [build_path: Path.dirname(request.env_path)], else: []
+
+    config = [consolidate_protocols: false] ++ elsewhere
+
+    Mix.Project.in_project(request.app, request.dest, config, fn module ->
       Relgraph.Dependencies.put(module, request)
       Mix.Task.run("compile", options())
       no_warn_undefined(Mix.Project.config())
@@ -93,10 +98,25 @@ defmodule Relgraph.Compile do
         do: @options,
         else: @options ++ ["--no-warnings-as-errors"]
 
+    unless Map.get(request, :system_env, []) == [], do: load_with_env(request)
+
     Relgraph.Dependencies.in_dependency(request, fn ->
       Mix.Task.run("compile", options ++ ["--no-code-path-pruning"])
       no_warn_undefined(Mix.Project.config())
     end)
+  end
+
+  # What `:system_env` says is there when Mix loads the `mix.exs` of a dependency, and for programs; not while Mix compiles it.
+  # Loaded once, the module stays in Mix's cache.
+  defp load_with_env(request) do
+    before = for {name, _} <- request.system_env, do: {name, System.get_env(name)}
+    System.put_env(request.system_env)
+
+    try do
+      Relgraph.Dependencies.in_dependency(request, fn -> :ok end)
+    after
+      System.put_env(before)
+    end
   end
 
   # What the compiler is told not to complain about when it is not there, in every module of the application.

@@ -10,6 +10,7 @@ defmodule Relgraph.Describe do
     root = File.cwd!()
     deps = Mix.Dep.load_and_cache()
     known = MapSet.new(deps, & &1.app)
+    built = &built(&1, config, request)
 
     %{
       project: %{
@@ -19,7 +20,9 @@ defmodule Relgraph.Describe do
         umbrella_order: for(child <- Mix.Dep.Umbrella.cached(), do: child.app),
         config_path: relative(Path.expand(config[:config_path]), root),
         deps_path: relative(Mix.Project.deps_path(config), root),
-        build_path: relative(Mix.Project.build_path(config), root),
+        build_path: built.(Mix.Project.build_path(config)),
+        build_root: config |> build_root(request) |> relative(root),
+        builds_outside: outside?(config, request),
         consolidate_protocols: config[:consolidate_protocols],
         aliases: aliases(config),
         lockfile: relative(Path.expand(config[:lockfile]), root),
@@ -28,7 +31,7 @@ defmodule Relgraph.Describe do
         releases: Enum.map(config[:releases] || [], &Atom.to_string(elem(&1, 0)))
       },
       applications:
-        deps |> Enum.map(&checked(&1, deps)) |> Enum.map(&dependency(&1, root, known)),
+        deps |> Enum.map(&checked(&1, deps)) |> Enum.map(&dependency(&1, root, known, built)),
       release: release(request[:release], config, request),
       copied: copied(Path.join(request.prefix, "sample")),
       toolchain: toolchain()
@@ -61,11 +64,34 @@ defmodule Relgraph.Describe do
     end
   end
 
-  defp dependency(%Mix.Dep{} = dep, root, known) do
+  # Where Mix builds. A folder that is not the project's own (`build_path: "/tmp/shop"`) no step fills: the usual one does.
+  defp build_root(config, request),
+    do:
+      Path.expand(
+        if(outside?(config, request), do: "_build", else: config[:build_path] || "_build")
+      )
+
+  defp outside?(config, request) do
+    path = config[:build_path]
+    path != nil and not String.starts_with?(Path.expand(path), request.prefix <> "/")
+  end
+
+  defp built(path, config, request) do
+    root = File.cwd!()
+
+    if outside?(config, request) do
+      inside = Path.relative_to(path, Path.expand(config[:build_path]))
+      relative(Path.expand(inside, build_root(config, request)), root)
+    else
+      relative(path, root)
+    end
+  end
+
+  defp dependency(%Mix.Dep{} = dep, root, known, built) do
     %{
       app: dep.app,
       dest: relative(dep.opts[:dest], root),
-      build: relative(dep.opts[:build], root),
+      build: built.(dep.opts[:build]),
       manager: dep.manager,
       env: dep.opts[:env] || :prod,
       scm: scm(dep),

@@ -127,6 +127,7 @@ unload(Path) ->
 
 is_once({cwd, _}) -> false;
 is_once({read, _, Path}) -> filename:pathtype(Path) =:= absolute;
+is_once({program, _, Folder}) -> filename:pathtype(Folder) =:= absolute;
 is_once(_) -> true.
 
 event(_, prim_file, set_cwd, [Path]) ->
@@ -151,14 +152,23 @@ event(_, os, _, []) ->
 %% The shell of os:cmd/1 is told by its input what to do.
 event(_, os, cmd, [Command, _]) ->
     {program, [text(Command)]};
-event(_, erlang, open_port, [{spawn, Command}, _]) ->
-    {program, [text(Command)]};
+event(_, erlang, open_port, [{spawn, Command}, Options]) ->
+    program([text(Command)], Options);
 event(_, erlang, open_port, [{spawn_executable, File}, Options]) ->
-    {program, [text(File) | arguments(Options)]};
+    program([text(File) | arguments(Options)], Options);
 event(_, 'Elixir.Code', fetch_docs, [Module]) when is_atom(Module) ->
     {docs, atom_to_binary(Module)};
 event(_, _, _, _) ->
     none.
+
+%% The folder that a program is started in is what it works on.
+program(Words, Options) when is_list(Options) ->
+    case lists:keyfind(cd, 1, Options) of
+        {cd, Folder} when is_list(Folder); is_binary(Folder) -> {program, Words, text(Folder)};
+        _ -> {program, Words}
+    end;
+program(Words, _) ->
+    {program, Words}.
 
 arguments(Options) when is_list(Options) ->
     case lists:keyfind(args, 1, Options) of
@@ -187,6 +197,13 @@ add({env, Name}, {Found, Cwd}) ->
     {put(env, Name, Found), Cwd};
 add({program, Command}, {Found, Cwd}) ->
     {put(programs, Command, Found), Cwd};
+add({program, [Name | _] = Command, Folder}, {Found, Cwd}) ->
+    Started = put(programs, Command, Found),
+    %% What git is asked about is found out from its arguments.
+    case filename:basename(Name) of
+        <<"git">> -> {Started, Cwd};
+        _ -> {put(reads, {tree, expand(Folder, Cwd)}, Started), Cwd}
+    end;
 add({docs, Module}, {Found, Cwd}) ->
     {put(docs, Module, Found), Cwd}.
 

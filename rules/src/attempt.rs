@@ -59,6 +59,8 @@ pub struct Answered<'c> {
     pub same: bool,
     /// What it depends on beside what it read.
     pub probes: Vec<Probe>,
+    /// Files that were shown because it looked for them, seen from the prefix.
+    pub shown: BTreeSet<String>,
 }
 
 /// What is shown besides the inputs of a step.
@@ -97,7 +99,8 @@ impl<'c> Request<'_, 'c> {
                 if shown.repository.as_ref().is_some_and(|(_, about)| *about == About::Tree) {
                     probes.push(Probe::Tree(self.reach.project()));
                 }
-                return Ok(Answered { vm, said, same, probes });
+                let shown = shown.files.into_keys().collect();
+                return Ok(Answered { vm, said, same, probes, shown });
             }
             shown = next;
         }
@@ -117,15 +120,27 @@ impl<'c> Request<'_, 'c> {
         if about.is_none() && attempt.printed.contains("not a git repository") {
             about = Some(About::Tree);
         }
+        // rebar3, in a process of its own, of an application whose version is `git`.
+        if about.is_none() && attempt.printed.contains("Getting log of git repo failed") {
+            about = Some(About::Commit);
+        }
         for (kind, path) in &facts.reads {
             if path.starts_with('/') || (self.ignores)(kind, path) {
                 continue;
             }
             if path.split('/').any(|part| part == ".git") {
-                about = about.max(Some(About::Commit));
+                if self.reach.names_repository(path) {
+                    about = about.max(Some(About::Commit));
+                }
                 continue;
             }
             let at = vm.work().resolve(path);
+            if kind == "tree" {
+                if let (Some(at), Some(real)) = (at, self.beside(path)) {
+                    next.trees.insert(at, real);
+                }
+                continue;
+            }
             let Some(at) = at.filter(|at| fs::symlink_metadata(vm.real(at)).is_err()) else { continue };
             let Some(real) = self.reach.real(path).filter(|real| real.exists()) else { continue };
             if real.is_file() {
@@ -173,6 +188,15 @@ impl<'c> Request<'_, 'c> {
             next.trees.insert(project.clone(), self.reach.real(&project).unwrap_or_default());
         }
         Ok(next)
+    }
+
+    /// A folder beside the sources, in which a program was started. Nobody wants to see all that they lie in.
+    fn beside(&self, path: &str) -> Option<PathBuf> {
+        let own = Path::new(&self.folder);
+        if Path::new(path).starts_with(own) || own.starts_with(path) {
+            return None;
+        }
+        self.reach.real(path).filter(|real| real.is_dir())
     }
 
     fn above(&self, repository: &Repository) -> StepError {

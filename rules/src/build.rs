@@ -39,9 +39,10 @@ pub struct Ready {
     pub around: Around,
 }
 
-/// Where nearly every project has its lock and its dependencies.
+/// Where nearly every project has its lock and its dependencies, and where it builds.
 const USUAL_LOCK: &str = "mix.lock";
 const USUAL_DEPS: &str = "deps";
+const USUAL_BUILD: &str = "_build";
 
 /// Where nearly every project has its configuration.
 const USUAL_CONFIG: &str = "config/config.exs";
@@ -70,9 +71,10 @@ pub fn lower(
     if common.tool != Tool::Mix {
         return erlang(engine, lowering, common, observer);
     }
-    let [lock, deps] = [("lockfile", USUAL_LOCK), ("deps_path", USUAL_DEPS)]
-        .map(|(option, usual)| lowering.guess(option).unwrap_or_else(|| usual.to_owned()));
-    let mut around = lowering.around(&lock, &deps).map_err(BuildError::Wrong)?;
+    let [lock, deps, built] =
+        [("lockfile", USUAL_LOCK), ("deps_path", USUAL_DEPS), ("build_path", USUAL_BUILD)]
+            .map(|(option, usual)| lowering.guess(option).unwrap_or_else(|| usual.to_owned()));
+    let mut around = lowering.around(&lock, &deps, &built).map_err(BuildError::Wrong)?;
     // Both start a VM and wait for nothing: on two cores the second costs no time.
     let usual = lowering.guess("config_path").unwrap_or_else(|| USUAL_CONFIG.to_owned());
     let guessed = (purpose == Purpose::Run).then_some(usual.as_str());

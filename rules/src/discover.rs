@@ -5,6 +5,7 @@
 //! and a module that was looked for and not found counts through the names of its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use relgraph_cache::{Answer, Probe};
 use relgraph_engine::{Available, StepError};
@@ -19,10 +20,35 @@ use crate::vm::Facts;
 /// What the programs that a step starts may depend on, beside its sources.
 #[derive(Debug, Default)]
 pub struct Native {
-    /// Whether native code is among the sources.
+    /// Whether they may be compilers.
     pub compiled: bool,
+    /// Whether what they compile may be native code.
+    pub sources: bool,
     /// Variables that they may read.
     pub variables: BTreeSet<String>,
+    /// Variables that release.yaml sets or lets through.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Native {
+    /// For a step with its sources in the folder `at`; `real`: where a path seen from the prefix is.
+    pub fn of(
+        facts: &Facts,
+        at: &str,
+        real: &dyn Fn(&str) -> PathBuf,
+        set: BTreeMap<String, String>,
+    ) -> Native {
+        let mut native = Native { set, ..Native::default() };
+        let elsewhere = facts.reads.iter().filter(|(kind, path)| kind == "tree" && !path.starts_with('/'));
+        let outside =
+            elsewhere.map(|(_, path)| path.as_str()).filter(|path| !within(path, at) && !within(at, path));
+        for folder in outside.chain([at]).map(real) {
+            native.sources |= !facts.programs.is_empty() && foreign::has_native(&folder);
+            native.variables.extend(foreign::variables(&facts.programs, &folder));
+        }
+        native.compiled = native.sources;
+        native
+    }
 }
 
 /// Where a step's inputs lie.
@@ -53,6 +79,11 @@ impl Scope<'_> {
         let mut probes = BTreeSet::new();
         for (kind, path) in &facts.reads {
             let (own, ignored) = (deepest(&self.own, path), deepest(&self.ignored, path));
+            // Its own sources count whenever a program was started.
+            let around = || self.own.iter().any(|own| within(own, path));
+            if kind == "tree" && (own.is_some() || path.starts_with('/') || around()) {
+                continue;
+            }
             let dependency = deepest(self.dependencies.keys(), path);
             if let Some((at, name)) = dependency
                 .filter(|at| own.is_none_or(|own| own.len() < at.len()))
@@ -77,8 +108,8 @@ impl Scope<'_> {
             let asked = self.native.variables.iter().filter(|name| is_visible(name));
             let asked = asked.filter(|name| !self.declared_env.contains(*name));
             probes.extend(asked.map(|name| Probe::Env(name.clone())));
-            if self.reach.is_some() {
-                probes.extend(foreign::programs(&facts.programs, self.native.compiled));
+            if self.namespace.sees_system() {
+                probes.extend(foreign::programs(&facts.programs, &self.native, env));
             }
         }
         let all = facts.env.iter().any(|name| name == "*");
@@ -143,6 +174,7 @@ impl Scope<'_> {
         let probe = match kind {
             "content" | "checked" => Probe::Content(path.to_owned()),
             "listing" => Probe::Listing(path.to_owned()),
+            "tree" => Probe::Tree(path.to_owned()),
             _ => Probe::Kind(path.to_owned()),
         };
         probes.insert(probe);

@@ -24,12 +24,13 @@ pub struct Namespace {
     store: Store,
     places: BTreeMap<String, Place>,
     reach: Option<Reach>,
+    system: Option<Reach>,
 }
 
 impl Namespace {
     /// Nothing yet.
     pub fn new(store: &Store) -> Self {
-        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None }
+        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None, system: None }
     }
 
     /// Puts something at a path; what is deeper wins over what is above it.
@@ -42,8 +43,19 @@ impl Namespace {
         self.reach = Some(reach);
     }
 
+    /// Looks up on this machine what is part of its system, and nothing else.
+    pub fn on(&mut self, system: Reach) {
+        self.system = Some(system);
+    }
+
+    /// Whether what is part of the system has an answer.
+    pub fn sees_system(&self) -> bool {
+        self.reach.is_some() || self.system.is_some()
+    }
+
     fn outside(&self, probe: &Probe, path: &str) -> Result<Answer, StepError> {
-        self.reach.as_ref().map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
+        let system = self.system.as_ref().filter(|_| path.starts_with('/'));
+        self.reach.as_ref().or(system).map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
     }
 
     /// The place that a path belongs to, and the rest of the path.

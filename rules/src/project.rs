@@ -36,6 +36,10 @@ pub struct Project {
     pub deps_path: String,
     /// Where Mix builds for this environment.
     pub build_path: String,
+    /// The folder that holds what it builds for every environment.
+    pub build_root: String,
+    /// Whether mix.exs names one for it that is not among the project's folders.
+    pub builds_outside: bool,
     /// Whether protocols are consolidated.
     pub consolidate_protocols: bool,
     /// Tasks of `mix release` that nobody runs here, and that mix.exs makes do something else.

@@ -1,15 +1,16 @@
 //! What this machine has around a project, by the paths that a step gives it: what was asked for in vain is looked up here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use relgraph_cache::{Answer, FileKind, Hasher, Probe, StatCache};
 use relgraph_engine::StepError;
 
 use crate::layout::Layout;
-use crate::source::{LEFT_OUT, Snapshot};
+use crate::source::{LEFT_OUT, Snapshot, is_cargo_target};
+use crate::sources::Sources;
 
 /// Names at the top of the sandbox that are relgraph's own.
 const OWN: [&str; 13] = [
@@ -35,12 +36,22 @@ pub struct Reach {
     layout: Layout,
     hidden: BTreeSet<String>,
     stat: Arc<StatCache>,
+    system: Trees,
 }
 
+/// Folders of the system, looked at once per build.
+pub type Trees = Arc<Mutex<BTreeMap<PathBuf, Arc<Snapshot>>>>;
+
 impl Reach {
-    /// For the project in `root`. `hidden`: folders, seen from it, that nobody is shown.
-    pub fn new(root: &Path, layout: &Layout, hidden: &BTreeSet<String>, stat: Arc<StatCache>) -> Self {
-        Reach { root: root.to_owned(), layout: layout.clone(), hidden: hidden.clone(), stat }
+    /// Around a project. `hidden`: folders, seen from it, that nobody is shown.
+    pub fn new(sources: &Sources, layout: &Layout, hidden: &BTreeSet<String>) -> Self {
+        Reach {
+            root: sources.root().to_owned(),
+            layout: layout.clone(),
+            hidden: hidden.clone(),
+            stat: sources.stat(),
+            system: sources.system(),
+        }
     }
 
     /// The project's folder, seen from the prefix.
@@ -56,8 +67,9 @@ impl Reach {
             return None;
         }
         // What builds leave is nobody's source.
-        let built = path.split('/').any(|part| [BUILD, ".relgraph"].contains(&part));
         let name = self.layout.name(path);
+        let built = path.split('/').any(|part| [BUILD, ".relgraph"].contains(&part))
+            || Path::new(&name).ancestors().any(|folder| is_cargo_target(&self.root.join(folder)));
         let hidden = self.hidden.iter().any(|folder| Path::new(&name).starts_with(folder));
         (!built && !hidden).then_some(name)
     }
@@ -67,7 +79,14 @@ impl Reach {
         if path.starts_with('/') {
             return Some(PathBuf::from(path));
         }
-        Some(tidy(&self.root.join(self.name(path)?)))
+        let real = tidy(&self.root.join(self.name(path)?));
+        Some(in_repository(&real).unwrap_or(real))
+    }
+
+    /// Whether something is there of the repository that a path names: not of one that it only lies in.
+    pub fn names_repository(&self, path: &str) -> bool {
+        let upto = path.split_once("/.git").map_or(path, |(above, _)| above);
+        self.name(upto).is_some_and(|name| self.root.join(name).join(".git").exists())
     }
 
     /// What would lie at a path that is relgraph's own: `../config` of a project.
@@ -110,10 +129,28 @@ impl Reach {
         })
     }
 
-    /// A folder as it is now.
-    pub fn tree(&self, real: &Path) -> Result<Snapshot, StepError> {
-        Snapshot::take(real, &|_| false, &self.stat)
+    /// A folder as it is now; one of the system as it was when it was first looked at.
+    pub fn tree(&self, real: &Path) -> Result<Arc<Snapshot>, StepError> {
+        let take = || Snapshot::take(real, &|_| false, &self.stat).map(Arc::new);
+        if !real.to_str().is_some_and(is_system) {
+            return take();
+        }
+        let mut known = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = known.get(real) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = take()?;
+        known.insert(real.to_owned(), Arc::clone(&tree));
+        Ok(tree)
     }
+}
+
+/// What a path in a `.git` means where that lies further up: steps are shown it in the folder that they work in.
+fn in_repository(real: &Path) -> Option<PathBuf> {
+    let inside = real.ancestors().filter(|dir| dir.file_name().is_some_and(|name| name == ".git")).last()?;
+    let top = inside.parent()?.ancestors().find(|dir| dir.join(".git").exists())?;
+    let rest = real.strip_prefix(inside).ok()?;
+    Some(if rest.as_os_str().is_empty() { top.join(".git") } else { top.join(".git").join(rest) })
 }
 
 /// Without `..`, by names alone: what lies there need not exist.

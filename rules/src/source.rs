@@ -38,8 +38,16 @@ pub struct Snapshot {
 /// Names that are never part of a project's sources: what version control, editors and builds leave behind.
 pub const LEFT_OUT: [&str; 7] = [".git", ".hg", ".svn", "_build", "node_modules", ".elixir_ls", ".relgraph"];
 
+/// Where cargo builds unless it is told otherwise, and the file in there by which it says so.
+const CARGO_TARGET: (&str, &str) = ("target", "CACHEDIR.TAG");
+
+/// Whether a folder holds what cargo built.
+pub fn is_cargo_target(folder: &Path) -> bool {
+    folder.ends_with(CARGO_TARGET.0) && folder.join(CARGO_TARGET.1).is_file()
+}
+
 impl Snapshot {
-    /// Looks at `root`, leaving out the names of [`LEFT_OUT`] and the paths that `skip` refuses.
+    /// Looks at `root`, leaving out the names of [`LEFT_OUT`], what cargo built and the paths that `skip` refuses.
     pub fn take(
         root: &Path,
         skip: &(dyn Fn(&str) -> bool + Sync),
@@ -351,6 +359,9 @@ fn walk(
             continue;
         }
         let kind = item.file_type().map_err(|e| StepError::io("read", &item.path(), &e))?;
+        if kind.is_dir() && is_cargo_target(&item.path()) {
+            continue;
+        }
         if kind.is_dir() {
             out.push((path.clone(), FileKind::Directory));
             walk(root, &path, skip, out)?;

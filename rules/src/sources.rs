@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use relgraph_cache::{Digest, StatCache};
 use relgraph_engine::{StepContext, StepError};
 
+use crate::layout::normal;
 use crate::namespace::{Namespace, Place};
+use crate::reach::Trees;
 use crate::source::{Snapshot, same_age};
 use crate::steps::fetch;
 use crate::vm::Vm;
@@ -17,12 +19,20 @@ pub struct Sources {
     root: PathBuf,
     stat: Arc<StatCache>,
     seen: Mutex<BTreeMap<String, Arc<Snapshot>>>,
+    left_out: Mutex<Option<PathBuf>>,
+    system: Trees,
 }
 
 impl Sources {
     /// For the project in `root`.
     pub fn new(root: &Path, stat: Arc<StatCache>) -> Self {
-        Sources { root: root.to_owned(), stat, seen: Mutex::default() }
+        Sources {
+            root: root.to_owned(),
+            stat,
+            seen: Mutex::default(),
+            left_out: Mutex::default(),
+            system: Trees::default(),
+        }
     }
 
     /// The project's folder.
@@ -35,6 +45,21 @@ impl Sources {
         Arc::clone(&self.stat)
     }
 
+    /// Folders of the system that were looked at.
+    pub fn system(&self) -> Trees {
+        Arc::clone(&self.system)
+    }
+
+    /// Looks into all folders but this one, given by its path seen from the project's.
+    pub fn leave_out(&self, folder: Option<&str>) {
+        let wanted = folder.map(|folder| normal(&self.root.join(folder)));
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if *left_out != wanted {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            *left_out = wanted;
+        }
+    }
+
     /// Everything in a folder, given by its path seen from the project's (`.`, `../shared`).
     pub fn whole(&self, folder: &str) -> Result<Arc<Snapshot>, StepError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +67,10 @@ impl Sources {
             return Ok(Arc::clone(snapshot));
         }
         let dir = if folder == "." { self.root.clone() } else { self.root.join(folder) };
-        let snapshot = Arc::new(Snapshot::take(&dir, &|_| false, &self.stat)?);
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let inside = left_out.and_then(|folder| Some(folder.strip_prefix(normal(&dir)).ok()?.to_owned()));
+        let skip = |path: &str| inside.as_deref().is_some_and(|inside| Path::new(path) == inside);
+        let snapshot = Arc::new(Snapshot::take(&dir, &skip, &self.stat)?);
         seen.insert(folder.to_owned(), Arc::clone(&snapshot));
         Ok(snapshot)
     }

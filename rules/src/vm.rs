@@ -109,7 +109,8 @@ pub struct Vm<'a> {
 /// What the driver noticed while it worked.
 #[derive(Debug, Default, Deserialize)]
 pub struct Facts {
-    /// `content`, `checked` (content, for warnings only), `listing` or `kind`, and a path seen from the prefix; an absolute
+    /// `content`, `checked` (content, for warnings only), `listing`, `kind` or `tree` (a program was started in that
+    /// folder), and a path seen from the prefix; an absolute
     /// one where it is not below that.
     pub reads: Vec<(String, String)>,
     /// Modules that were loaded, and from which file.

@@ -12,6 +12,9 @@ use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
 use crate::steps::describe::Whole;
 
+/// A folder of the system with more in it is looked at by its folders.
+const LARGE: usize = 1000;
+
 /// What to look at.
 #[derive(Debug, Default)]
 pub struct Watched {
@@ -61,9 +64,7 @@ impl Watched {
                 watched.variable(name, env);
             }
             for files in common.toolchain.files() {
-                watched.paths.insert(files.root().to_owned());
-                let folders = files.entries().filter(|(_, entry)| **entry == Entry::Directory);
-                watched.paths.extend(folders.map(|(path, _)| files.root().join(path)));
+                watched.folders(files);
             }
             watched.paths.extend(common.toolchain.rebar3.clone());
         }
@@ -134,10 +135,22 @@ impl Watched {
     fn outside(&mut self, reach: &Reach, probe: &Probe, path: &str) -> Result<(), StepError> {
         let Some(real) = reach.real(path) else { return Ok(()) };
         if matches!(probe, Probe::Tree(_)) && real.is_dir() {
-            self.tree(&reach.tree(&real)?, "");
+            let files = reach.tree(&real)?;
+            if path.starts_with('/') && files.entries().count() > LARGE {
+                self.folders(&files);
+            } else {
+                self.tree(&files, "");
+            }
         }
         self.paths.insert(real);
         Ok(())
+    }
+
+    /// What is installed comes and goes by its names: whoever puts a newer file in its place changes the folder.
+    fn folders(&mut self, files: &Snapshot) {
+        self.paths.insert(files.root().to_owned());
+        let folders = files.entries().filter(|(_, entry)| **entry == Entry::Directory);
+        self.paths.extend(folders.map(|(path, _)| files.root().join(path)));
     }
 
     fn tree(&mut self, files: &Snapshot, folder: &str) {

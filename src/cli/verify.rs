@@ -244,6 +244,7 @@ fn build_with(
     let lowering = &session.lowering;
     let whole = lowering.whole(&built.ready.around);
     let copy = Copy::new(session.store(), work, &whole).map_err(failed)?;
+    copy.add_what_was_read(&whole, &built.report).map_err(failed)?;
     let made = session
         .engine
         .with_context("verify", &built.report, |cx| copy.release(cx, common, name, scheduling, &|_, _| {}));

@@ -19,17 +19,24 @@ pub struct Mix {
     pub at: String,
     /// Where it builds, in the folder `work`.
     pub build: String,
+    /// `MIX_TARGET`.
+    pub target: String,
 }
 
 impl Mix {
     /// For a project at `at` (`project`; `tree/NAME` when something lies beside it) in the folder `work`: where relgraph's steps find it.
     pub fn new(work: PathBuf, at: &str) -> Self {
-        Mix { work, at: at.to_owned(), build: format!("{at}/_build") }
+        Mix { work, at: at.to_owned(), build: format!("{at}/_build"), target: "host".into() }
     }
 
     /// For a project that builds elsewhere.
     pub fn building_in(self, build: &str) -> Self {
         Mix { build: build.to_owned(), ..self }
+    }
+
+    /// For another target.
+    pub fn aiming_at(self, target: &str) -> Self {
+        Mix { target: target.to_owned(), ..self }
     }
 
     /// The release of that name, as `mix release` makes it.
@@ -56,6 +63,7 @@ impl Mix {
             ("HOME", inside("home")),
             ("LANG", "C.UTF-8".into()),
             ("MIX_ENV", "prod".into()),
+            ("MIX_TARGET", self.target.clone()),
             ("MIX_REBAR3", rebar3.display().to_string()),
         ];
         // The order of large maps follows the scheduling: one scheduler, as relgraph has it.
@@ -91,7 +99,8 @@ impl Mix {
 
     /// Where the release of that name is.
     fn folder(&self, name: &str) -> PathBuf {
-        self.work.join(&self.build).join("prod/rel").join(name)
+        let environment = if self.target == "host" { "prod".into() } else { format!("{}_prod", self.target) };
+        self.work.join(&self.build).join(environment).join("rel").join(name)
     }
 
     fn clean(&self) {

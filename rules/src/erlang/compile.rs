@@ -11,11 +11,11 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 use super::history::History;
 use super::project::PROJECT;
 use crate::discover::{Native, Scope};
-use crate::foreign;
 use crate::layout::Layout;
 use crate::lower::DESCRIBE;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
+use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
 use crate::steps::compile::{outputs, step};
 use crate::terms::Value;
@@ -23,7 +23,7 @@ use crate::tool::Tool;
 use crate::vm::{Common, Facts, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "compile erlang", version: 1 };
+pub const RULE: Rule = Rule { name: "compile erlang", version: 2 };
 
 /// Folders of a compiled application.
 const PARTS: [&str; 3] = ["ebin", "include", "priv"];
@@ -45,6 +45,8 @@ pub struct Compile {
     pub history: Option<History>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
+    /// What there is on this machine.
+    pub machine: Reach,
     /// What it sees, in the order of the description.
     pub sees: Vec<Other>,
 }
@@ -66,6 +68,7 @@ impl Compile {
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        namespace.on(self.machine.clone());
         if let Some(rest) = &self.rest {
             namespace.put(self.layout.project(), Place::Source(Arc::clone(rest)));
         }
@@ -190,13 +193,13 @@ impl Action for Compile {
         } else {
             ignored.push(build.clone());
         }
-        let variables = foreign::variables(&facts.programs, &vm.real(&at));
+        let native = Native::of(&facts, &at, &|path| vm.real(path), self.common.set(cx));
         let mut own = vec![at];
         own.extend(self.rest.iter().map(|_| self.layout.project()));
         let scope = Scope {
             namespace: &namespace,
             reach: None,
-            native: Native { compiled: false, variables },
+            native,
             ignores: &|_, _| false,
             own,
             dependencies,

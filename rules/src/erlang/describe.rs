@@ -104,6 +104,7 @@ impl Action for Describe {
             native: Native {
                 compiled: false,
                 variables: foreign::variables(&said.facts.programs, &vm.real(&self.whole.layout.project())),
+                ..Native::default()
             },
             ignores: &|_, _| false,
             own: self.whole.own(),

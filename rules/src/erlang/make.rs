@@ -18,13 +18,14 @@ use crate::foreign;
 use crate::layout::Layout;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
+use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
 use crate::steps::compile::{outputs, step};
 use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "compile erlang.mk", version: 1 };
+pub const RULE: Rule = Rule { name: "compile erlang.mk", version: 2 };
 
 /// The time of sources: seconds since 1970.
 const SOURCES: u64 = 946_684_800;
@@ -65,6 +66,8 @@ pub struct Make {
     pub source: Arc<Snapshot>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
+    /// What there is on this machine.
+    pub machine: Reach,
     /// What it sees, those in the folder of another one after that.
     pub sees: Vec<Other>,
     /// Folders of applications inside its own, seen from there.
@@ -96,6 +99,7 @@ pub fn is_made(path: &str) -> bool {
 impl Make {
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        namespace.on(self.machine.clone());
         namespace.put("shared", Place::Source(Arc::clone(&self.shared)));
         namespace.put(self.layout.at(&self.application.dest), Place::Source(Arc::new(self.clean_source())));
         for (seen, _) in &self.sees {
@@ -170,7 +174,10 @@ impl Action for Make {
             reach: None,
             native: Native {
                 compiled: true,
+                sources: foreign::has_native(&vm.real(&at)),
+                set: self.common.set(cx),
                 variables: foreign::variables(&said.facts.programs, &vm.real(&at)),
+                ..Native::default()
             },
             ignores: &|_, _| false,
             own: vec![at.clone(), "shared".to_owned()],

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use relgraph_cache::Digest;
@@ -33,6 +33,8 @@ pub struct Around {
     lock: Option<Lock>,
     lockfile: String,
     deps_path: String,
+    /// Where the project builds, where that is not `_build`: what Mix left there is nobody's source.
+    pub(super) built: Option<String>,
     /// Applications whose folder nobody is shown, for it is not what the lock names; with what it is, where that is
     /// worth a word.
     hidden: BTreeMap<String, Option<String>>,
@@ -57,7 +59,7 @@ impl Around {
     /// Folders of the user that nobody is shown, seen from the project's.
     pub fn hidden(&self) -> BTreeSet<String> {
         let fetched = self.fetched.values().map(|fetched| fetched.at.clone());
-        self.hidden.keys().map(|app| self.at(app)).chain(fetched).collect()
+        self.hidden.keys().map(|app| self.at(app)).chain(fetched).chain(self.built.clone()).collect()
     }
 
     /// Where a dependency lies that Mix has fetched, seen from the project's folder.
@@ -67,9 +69,12 @@ impl Around {
 }
 
 impl Lowering {
-    /// Reads the lock and looks at what lies in the folder of dependencies. Both paths are seen from the project's folder.
-    pub fn around(&self, lockfile: &str, deps_path: &str) -> Result<Around, Vec<Diagnostic>> {
+    /// Reads the lock and looks at what lies in the folder of dependencies. All paths are seen from the project's folder.
+    pub fn around(&self, lockfile: &str, deps_path: &str, built: &str) -> Result<Around, Vec<Diagnostic>> {
+        let built = unusual(built);
+        self.sources.leave_out(built.as_deref());
         let mut around = Around {
+            built,
             beside: self.guess_beside(),
             lockfile: lockfile.to_owned(),
             deps_path: deps_path.to_owned(),
@@ -135,10 +140,11 @@ impl Lowering {
         described: &Description,
     ) -> Result<Option<Around>, Vec<Diagnostic>> {
         let project = &described.project;
-        if (&around.lockfile, &around.deps_path) == (&project.lockfile, &project.deps_path) {
+        let guessed = (&around.lockfile, &around.deps_path, &around.built);
+        if guessed == (&project.lockfile, &project.deps_path, &unusual(&project.build_root)) {
             return Ok(None);
         }
-        let right = self.around(&project.lockfile, &project.deps_path)?;
+        let right = self.around(&project.lockfile, &project.deps_path, &project.build_root)?;
         Ok(Some(Around { beside: self.outermost(&around.beside | &right.beside), ..right }))
     }
 
@@ -290,6 +296,14 @@ impl Lowering {
         }
         warnings
     }
+}
+
+/// A folder that a project builds in, unless its name is the one that is never looked into, or the project lies in it.
+fn unusual(built: &str) -> Option<String> {
+    let path: PathBuf = Path::new(built).components().filter(|part| *part != Component::CurDir).collect();
+    let name = path.components().next_back();
+    let own = matches!(name, Some(Component::Normal(name)) if name != "_build");
+    own.then(|| path.display().to_string())
 }
 
 fn is_missed(application: &Application) -> bool {

@@ -9,7 +9,8 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::project::Application;
 use crate::steps::assemble::{Layer, Parts};
 use crate::steps::compile::{self, Made};
-use crate::steps::custom::{self, Custom};
+use crate::steps::custom::{self, Compiled, Custom};
+use crate::tool::Tool;
 
 impl Lowering {
     /// The whole graph of a release that has no Mix project: the user's own steps.
@@ -62,6 +63,14 @@ impl Lowering {
         if errors.is_empty() { Ok(made) } else { Err(errors) }
     }
 
+    /// Whether a step of the user comes after an application of a Mix project that lies in its folder.
+    pub(super) fn feeds(&self, application: &Application) -> bool {
+        let step = compile::step(&application.app);
+        let mix = self.common.as_ref().is_some_and(|common| common.tool == Tool::Mix);
+        let inside = !application.fetchable && !application.dest.starts_with("..");
+        mix && inside && self.file.steps.values().any(|custom| custom.needs.contains(&step))
+    }
+
     /// What the user's steps make for an application that is compiled after them.
     pub(super) fn outputs_for(&self, application: &Application) -> impl Iterator<Item = &str> {
         let step = compile::step(&application.app);
@@ -101,6 +110,14 @@ impl Lowering {
         self.file.span(&format!("{key}[{index}]")).or_else(|| self.file.span(&key))
     }
 
+    fn compiled(&self, application: &Application) -> Compiled {
+        Compiled {
+            app: application.app.clone(),
+            build: application.build.clone(),
+            generated: self.feeds(application).then(|| application.dest.clone()),
+        }
+    }
+
     pub(super) fn add_custom(
         &self,
         steps: &mut Steps,
@@ -123,7 +140,7 @@ impl Lowering {
             let action = Custom {
                 step: step.clone(),
                 files: Arc::clone(&files),
-                applications: needed.map(|a| (a.app.clone(), a.build.clone())).collect(),
+                applications: needed.map(|a| self.compiled(a)).collect(),
                 after: step.needs.iter().filter(|n| self.file.steps.contains_key(*n)).cloned().collect(),
             };
             steps.add(name, step.needs.clone(), custom::RULE, action);

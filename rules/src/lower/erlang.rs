@@ -105,6 +105,7 @@ impl Lowering {
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
                 history: self.history(source, &application.dest),
                 layout: whole.layout.clone(),
+                machine: whole.reach(),
                 sees,
             };
             steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
@@ -132,6 +133,7 @@ impl Lowering {
         sources: &BTreeMap<&str, Arc<Snapshot>>,
     ) -> Result<(), Vec<Diagnostic>> {
         let whole = self.sources.whole(".").map_err(failed)?;
+        let place = self.whole(&Around::default());
         for application in &project.applications {
             let mut seen = project.visible(application);
             // What lies in the folder of another one comes after that.
@@ -162,7 +164,8 @@ impl Lowering {
                 common: Common { network: self.file.network.contains(&application.app), ..common.clone() },
                 application: application.clone(),
                 source: Arc::clone(source),
-                layout: self.whole(&Around::default()).layout,
+                layout: place.layout.clone(),
+                machine: place.reach(),
                 sees,
                 inner,
                 shared: Arc::new(shared),

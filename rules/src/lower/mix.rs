@@ -212,7 +212,9 @@ impl Lowering {
         let source = |application: &Application| -> Result<Source, Vec<Diagnostic>> {
             let others = folders.iter().copied().filter(|folder| *folder != application.dest);
             let mut inner: Vec<&str> = others.collect();
-            inner.push(&description.project.deps_path);
+            inner.extend(
+                [&description.project.deps_path, &description.project.build_root].map(String::as_str),
+            );
             // What a step makes is taken from there, and not from the checkout.
             inner.extend(self.outputs_for(application));
             Ok(match whole.fetched.get(&application.app) {
@@ -265,6 +267,7 @@ impl Lowering {
                 root: application.dest == ".",
                 source,
                 made,
+                feeds: self.feeds(application),
                 layout: whole.layout.clone(),
                 reach: whole.reach(),
                 sees,
@@ -275,6 +278,8 @@ impl Lowering {
                 deps_path: description.project.deps_path.clone(),
                 lockfile: description.project.lockfile.clone(),
                 build_path: description.project.build_path.clone(),
+                build_root: description.project.build_root.clone(),
+                builds_outside: description.project.builds_outside,
             };
             steps.add(
                 &compile::step(&application.app),

@@ -162,6 +162,7 @@ impl Lowering {
             beside: beside.clone(),
             around_it,
             hidden: around.hidden(),
+            built: around.built.clone(),
             fetched: around.fetched.clone(),
             installed: self.installed(),
             layout,

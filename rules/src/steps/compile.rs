@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::fetch;
+use super::generated::{self, generated};
 use super::{assemble::conflict, config, custom, describe::DEPENDENCY, strip::NO_WARN_UNDEFINED};
-use crate::attempt::{Answered, Prepared, Request};
+use crate::attempt::{Prepared, Request};
 use crate::beam_file;
 use crate::discover::{Native, Scope};
 use crate::foreign::{self, Rust};
@@ -23,7 +25,7 @@ use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "compile", version: 1 };
+pub const RULE: Rule = Rule { name: "compile", version: 2 };
 
 /// The name of the step that compiles an application.
 pub fn step(app: &str) -> String {
@@ -71,6 +73,8 @@ pub struct Compile {
     pub source: Source,
     /// What the user's steps make among its sources, which does not count as one of them.
     pub made: Vec<Made>,
+    /// Whether a step of the user comes after it, and finds what compilers made among its sources.
+    pub feeds: bool,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
     /// What there is on this machine.
@@ -92,6 +96,10 @@ pub struct Compile {
     pub lockfile: String,
     /// Where Mix builds, seen from the project's folder.
     pub build_path: String,
+    /// The folder that holds this for every environment.
+    pub build_root: String,
+    /// Whether mix.exs names a folder for it that is not among the project's.
+    pub builds_outside: bool,
 }
 
 impl Compile {
@@ -147,6 +155,9 @@ impl Action for Compile {
         if app.from_umbrella {
             parts.text("from umbrella", "yes");
         }
+        if self.feeds {
+            parts.text("generated", "yes");
+        }
         for made in &self.made {
             parts.digest(format!("input {}", made.step), &cx.need(&made.step)?.output("files")?);
         }
@@ -201,11 +212,11 @@ impl Action for Compile {
                 .map(|seen| (self.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
             // What a step made is in the key already.
-            ignored: [build.clone(), format!("{at}/_build")]
+            ignored: [build.clone(), format!("{at}/_build"), self.layout.at(&self.build_root)]
                 .into_iter()
                 .chain(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)))
                 .collect(),
-            native: self.native(&answered, &at),
+            native: Native::of(&answered.said.facts, &at, &|path| answered.vm.real(path), common.set(cx)),
             ignores: &ignores,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
@@ -214,7 +225,12 @@ impl Action for Compile {
         self.put_back(&answered.vm, &at)?;
         let linked = answered.vm.work().linked(&build)?;
         probes.extend(linked.into_iter().filter(|probe| !scope.is_built(probe)));
-        let outputs = outputs(cx.store, &answered.vm.real(&build), &app.app)?;
+        let mut outputs = outputs(cx.store, &answered.vm.real(&build), &app.app)?;
+        if let (true, Source::Folder { files, .. }) = (self.feeds, &self.source) {
+            let others = self.others(&at, &answered.shown);
+            let tree = generated(cx.store, &answered.vm.real(&at), files, &others)?;
+            outputs.insert(generated::OUTPUT.to_owned(), tree);
+        }
         let excluded = answered.said.answer.get(NO_WARN_UNDEFINED);
         let values = excluded.map(|excluded| (NO_WARN_UNDEFINED.to_owned(), excluded.to_string()));
         let values = values.into_iter().collect();
@@ -226,25 +242,34 @@ impl Compile {
     /// With cargo, where it has a crate.
     fn common(&self, cx: &StepContext<'_>) -> Result<Common, StepError> {
         let mut common = self.common.clone();
-        if let Source::Folder { files, .. } = &self.source
-            && Rust::is_wanted(files)
-        {
+        let wanted = match &self.source {
+            Source::Folder { files, .. } => Rust::is_wanted(files),
+            Source::Fetched { step, .. } => {
+                Rust::is_wanted_by(cx.store, &cx.need(step)?.output(fetch::SOURCE)?)?
+            }
+        };
+        if wanted {
             common.rust = Rust::find(cx.env)?.map(Arc::new);
         }
         Ok(common)
     }
 
-    fn native(&self, answered: &Answered<'_>, at: &str) -> Native {
-        let (started, folder) = (&answered.said.facts.programs, answered.vm.real(at));
-        let compiled = !started.is_empty() && has_native(&folder);
-        Native { compiled, variables: foreign::variables(started, &folder) }
+    /// What lies in its folder and is none of its sources, nor made of them.
+    fn others(&self, at: &str, shown: &BTreeSet<String>) -> BTreeSet<String> {
+        let made = self.made.iter().flat_map(|made| &made.outputs);
+        let folders =
+            self.dependencies.iter().map(|seen| &seen.dest).filter(|dest| **dest != self.application.dest);
+        let all =
+            folders.chain(made).chain([&self.deps_path, &self.build_root]).map(|path| self.layout.at(path));
+        let all = all.chain([self.layout.at(&self.application.build)]).chain(shown.iter().cloned());
+        all.filter_map(|path| Some(path.strip_prefix(at)?.strip_prefix('/')?.to_owned())).collect()
     }
 
     /// Objects that were taken away and that nobody made are sources after all.
     fn put_back(&self, vm: &Vm<'_>, at: &str) -> Result<(), StepError> {
         let Some(root) = self.reach.real(at).filter(|root| root.is_dir()) else { return Ok(()) };
         let folder = vm.real(at);
-        if !has_native(&folder) {
+        if !foreign::has_native(&folder) {
             return Ok(());
         }
         for object in foreign::leftovers(&root.join("priv")) {
@@ -275,7 +300,7 @@ impl Compile {
         let app = &self.application;
         let same = self.source.stage(cx, vm, &self.layout.at(self.source.at()))?;
         let folder = vm.real(&self.layout.at(self.source.at()));
-        if has_native(&folder) {
+        if foreign::has_native(&folder) {
             for object in foreign::leftovers(&folder) {
                 fs::remove_file(&object).map_err(|e| StepError::io("remove", &object, &e))?;
             }
@@ -318,6 +343,7 @@ impl Compile {
             ("lockfile", inside(&self.lockfile)),
             ("manager", Value::atom(self.manager())),
             ("root", Value::Bool(self.root)),
+            ("builds_outside", Value::Bool(self.builds_outside)),
             ("fetchable", Value::Bool(app.fetchable)),
             ("from_umbrella", Value::Bool(app.from_umbrella)),
             ("rebar_config", Value::text(app.rebar_config.as_deref().unwrap_or_default())),
@@ -334,14 +360,6 @@ impl Compile {
         }
         pairs
     }
-}
-
-/// Whether a folder has native code in it.
-fn has_native(folder: &Path) -> bool {
-    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
-    files
-        .filter_map(|entry| entry.path().strip_prefix(folder).ok()?.to_str().map(foreign::is_native))
-        .any(|is| is)
 }
 
 /// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its

@@ -38,6 +38,8 @@ pub struct Whole {
     pub around_it: bool,
     /// Folders of the user that nobody is shown, seen from the project's.
     pub hidden: BTreeSet<String>,
+    /// Where the project builds, seen from its folder, where that is not `_build`.
+    pub built: Option<String>,
     /// Dependencies that were fetched, by application: they lie where `mix deps.get` would have put them.
     pub fetched: BTreeMap<String, Fetched>,
     /// Folders below one that is left out (`_build/default/lib/cowboy`), where a tool puts what it fetched.
@@ -122,7 +124,7 @@ impl Whole {
 
     /// What there is on this machine.
     pub fn reach(&self) -> Reach {
-        Reach::new(self.sources.root(), &self.layout, &self.hidden, self.sources.stat())
+        Reach::new(&self.sources, &self.layout, &self.hidden)
     }
 
     /// Makes a request to a VM that sees all of it, and more where it turns out to look for more.
@@ -188,6 +190,7 @@ impl Whole {
                     &answered.said.facts.programs,
                     &answered.vm.real(&self.layout.project()),
                 ),
+                ..Native::default()
             },
             ignores: &|_, path| self.passes(&reach, path),
             declared_env: common.env.keys().chain(&common.pass_env).cloned().collect(),
@@ -199,7 +202,8 @@ impl Whole {
 
     /// The build folder, which is nobody's input.
     pub fn ignored(&self) -> Vec<String> {
-        vec![format!("{}/_build", self.layout.project())]
+        let built = self.built.iter().map(|built| self.layout.at(built));
+        built.chain([format!("{}/_build", self.layout.project())]).collect()
     }
 }
 

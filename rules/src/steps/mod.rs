@@ -8,6 +8,7 @@ pub mod custom;
 pub mod describe;
 pub mod driver;
 pub mod fetch;
+pub mod generated;
 pub mod overlay;
 pub mod package;
 pub mod preflight;

@@ -5,12 +5,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use relgraph_cache::{Link, Store};
-use relgraph_engine::{Finished, Mount, SandboxSpec, StepContext, StepError, Stream};
+use relgraph_cache::{Link, Probe, Store};
+use relgraph_engine::{Finished, Mount, RunReport, SandboxSpec, StepContext, StepError, Stream};
 
 use super::clock::Window;
+use crate::foreign::Rust;
 use crate::launch;
 use crate::layout::Layout;
 use crate::steps::describe::Whole;
@@ -35,6 +37,8 @@ pub struct Copy {
     pub work: PathBuf,
     /// Where things lie in it.
     pub layout: Layout,
+    /// Whether there is a crate in it.
+    crates: bool,
 }
 
 /// A release that the tool made.
@@ -52,10 +56,12 @@ impl Copy {
     pub fn new(store: &Store, work: &Path, whole: &Whole) -> Result<Copy, StepError> {
         let root = whole.sources.root();
         let hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
+        let mut crates = false;
         for folder in std::iter::once(".").chain(whole.beside.iter().map(String::as_str)) {
             let from = if folder == "." { root.to_owned() } else { root.join(folder) };
             copy(&from, &work.join(whole.layout.at(folder)), &hidden)
                 .map_err(|e| StepError::io("copy", &from, &e))?;
+            crates |= Rust::is_wanted(&*whole.sources.whole(folder)?);
         }
         for fetched in whole.fetched.values() {
             let to = work.join(whole.layout.at(&fetched.at));
@@ -63,10 +69,43 @@ impl Copy {
                 fs::create_dir_all(parent).map_err(|e| StepError::io("create", parent, &e))?;
             }
             store.materialize(&fetched.tree, &to, Link::Copy)?;
+            crates |= Rust::is_wanted_by(store, &fetched.tree)?;
         }
         let home = work.join("home");
         fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
-        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone() })
+        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone(), crates })
+    }
+
+    /// Copies what steps of a build were seen to read outside of the project: files and folders beside it, a repository
+    /// above it.
+    pub fn add_what_was_read(&self, whole: &Whole, report: &RunReport) -> Result<(), StepError> {
+        let reach = whole.reach();
+        let results = report.steps.values().filter_map(|step| step.result.as_ref());
+        for (probe, _) in results.flat_map(|result| &result.probes) {
+            let (Probe::Content(path) | Probe::Kind(path) | Probe::Listing(path) | Probe::Tree(path)) = probe
+            else {
+                continue;
+            };
+            let (path, whole) = match path.split_once("/.git") {
+                Some((above, rest)) if rest.is_empty() || rest.starts_with('/') => {
+                    (format!("{above}/.git"), true)
+                }
+                _ => (path.clone(), matches!(probe, Probe::Tree(_))),
+            };
+            let to = self.work.join(&path);
+            let real = if path.starts_with('/') { None } else { reach.real(&path) };
+            let Some(real) = real.filter(|real| real.exists() && fs::symlink_metadata(&to).is_err()) else {
+                continue;
+            };
+            let folder = if real.is_dir() { Some(to.as_path()) } else { to.parent() };
+            folder.map_or(Ok(()), fs::create_dir_all).map_err(|e| StepError::io("create", &to, &e))?;
+            if real.is_file() {
+                fs::copy(&real, &to).map_err(|e| StepError::io("copy", &real, &e))?;
+            } else if whole {
+                copy(&real, &to, &BTreeSet::new()).map_err(|e| StepError::io("copy", &real, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs the project's own tool. `name`: of a release that the project declares; none: the one that it makes anyway.
@@ -78,6 +117,8 @@ impl Copy {
         scheduling: Scheduling,
         on_line: &dyn Fn(Stream, &str),
     ) -> Result<Made, StepError> {
+        let rust = if self.crates { Rust::find(cx.env)?.map(Arc::new) } else { None };
+        let common = &Common { rust, ..common.clone() };
         let (spec, made_at) = match common.tool {
             Tool::Rebar3 => self.rebar3(cx, common, name, scheduling),
             _ => self.mix(cx, common, name, scheduling)?,
@@ -87,6 +128,9 @@ impl Copy {
         let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check(what)?;
         let release = find(&made_at)
             .ok_or_else(|| StepError::internal(format!("{what} ended well and made no release")))?;
+        if common.tool == Tool::Mix {
+            take_package_away(&release)?;
+        }
         Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
     }
 
@@ -163,6 +207,19 @@ fn find(folder: &Path) -> Option<PathBuf> {
     }
     let mut inside = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     inside.find(|path| path.join("releases").is_dir())
+}
+
+/// Takes away the package that Mix's `:tar` leaves in the release itself where `--path` is given; else it lies beside it.
+fn take_package_away(release: &Path) -> Result<(), StepError> {
+    let packages = fs::read_dir(release.join("bin")).into_iter().flatten().flatten().filter_map(|entry| {
+        let version = fs::read_to_string(release.join("releases/start_erl.data")).ok()?;
+        let version = version.split_whitespace().nth(1)?.to_owned();
+        Some(release.join(format!("{}-{version}.tar.gz", entry.file_name().to_str()?)))
+    });
+    for package in packages.filter(|package| package.is_file()) {
+        fs::remove_file(&package).map_err(|e| StepError::io("remove", &package, &e))?;
+    }
+    Ok(())
 }
 
 /// Seconds since 1970.

@@ -5,16 +5,19 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use relgraph_cache::{Digest, Hasher, Probe};
+use relgraph_cache::{Digest, Hasher, Probe, Store};
 use relgraph_engine::{KeyParts, Mount, StepError};
 use walkdir::WalkDir;
 
+mod system;
+
+use crate::discover::Native;
 use crate::reach;
 use crate::source::Snapshot;
 use crate::toolchain::which;
 
 /// Variables that compilers, linkers and make read by themselves.
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 28] = [
     "AR",
     "ARFLAGS",
     "AS",
@@ -23,6 +26,7 @@ const VARIABLES: [&str; 27] = [
     "CMAKE_GENERATOR",
     "COMPILER_PATH",
     "CPATH",
+    "CPLUS_INCLUDE_PATH",
     "CPP",
     "CPPFLAGS",
     "CROSSCOMPILE",
@@ -58,6 +62,12 @@ pub fn is_native(path: &str) -> bool {
     path.split('/').any(|part| part == "c_src")
         || ["c", "cc", "cpp", "cxx", "h", "hpp", "rs"].contains(&kind)
         || ["CMakeLists.txt", "Cargo.toml"].contains(&name)
+}
+
+/// Whether a folder has native code in it.
+pub fn has_native(folder: &Path) -> bool {
+    let files = WalkDir::new(folder).into_iter().flatten();
+    files.filter_map(|entry| entry.path().strip_prefix(folder).ok()?.to_str().map(is_native)).any(|is| is)
 }
 
 /// Whether a source is read by programs that build native code, so that the variables that it names count.
@@ -105,8 +115,10 @@ fn names(text: &str) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// The programs that a step started, and where it builds native code the compilers of this machine, by content.
-pub fn programs(started: &[Vec<String>], native: bool) -> Vec<Probe> {
+/// The programs that a step started, and where it builds native code the compilers, headers and libraries of this machine.
+pub fn programs(started: &[Vec<String>], native: &Native, env: &BTreeMap<String, String>) -> Vec<Probe> {
+    let env: BTreeMap<String, String> =
+        env.iter().chain(&native.set).map(|(n, v)| (n.clone(), v.clone())).collect();
     let mut found: BTreeSet<PathBuf> = BTreeSet::new();
     let known = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -117,11 +129,13 @@ pub fn programs(started: &[Vec<String>], native: bool) -> Vec<Probe> {
             found.insert(program.to_owned());
         }
     }
-    if native {
-        let places = COMPILERS.iter().filter_map(|name| which(name, "/usr/local/bin:/usr/bin"));
-        found.extend(places);
+    if native.compiled {
+        let named = ["CC", "CXX", "LD"].iter().filter_map(|name| env.get(*name)?.split_whitespace().next());
+        let programs = COMPILERS.into_iter().chain(named);
+        found.extend(programs.filter_map(|name| which(name, "/usr/local/bin:/usr/bin")));
     }
-    found.into_iter().map(|path| Probe::Content(path.display().to_string())).collect()
+    let system = if native.sources { system::probes(&env) } else { BTreeSet::new() };
+    found.into_iter().map(|path| Probe::Content(path.display().to_string())).chain(system).collect()
 }
 
 /// Objects that an earlier build left among the sources: whoever built them, for which Erlang and with which flags, a
@@ -189,7 +203,12 @@ impl Rust {
 
     /// Whether sources hold a crate.
     pub fn is_wanted(files: &Snapshot) -> bool {
-        files.entries().any(|(path, _)| path == "Cargo.toml" || path.ends_with("/Cargo.toml"))
+        files.entries().any(|(path, _)| is_manifest(path))
+    }
+
+    /// Whether a stored tree holds one.
+    pub fn is_wanted_by(store: &Store, tree: &Digest) -> Result<bool, StepError> {
+        Ok(store.walk(tree)?.iter().any(|(path, _)| is_manifest(path)))
     }
 
     /// Its part of a key. Crates are known by the checksums in Cargo.lock.
@@ -211,6 +230,10 @@ impl Rust {
         ];
         (env, format!("{prefix}/{CARGO_BIN}"))
     }
+}
+
+fn is_manifest(path: &str) -> bool {
+    path == "Cargo.toml" || path.ends_with("/Cargo.toml")
 }
 
 const CARGO_BIN: &str = "tools/cargo";
