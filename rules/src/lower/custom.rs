@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Lowered, Lowering, Steps, failed};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::project::Application;
-use crate::steps::assemble::{Layer, Parts};
+use crate::steps::assemble::{self, Layer, Parts};
 use crate::steps::compile::{self, Made};
 use crate::steps::custom::{self, Custom};
 
@@ -31,6 +31,7 @@ impl Lowering {
             self.file.package.clone().unwrap_or_default(),
             Some(version),
             &[],
+            None,
             None,
             vec![],
         )
@@ -95,6 +96,22 @@ impl Lowering {
             .collect()
     }
 
+    /// Steps of the user that see the assembled release, by themselves or by others that they need.
+    fn late(&self) -> BTreeSet<&String> {
+        let mut late: BTreeSet<&String> = BTreeSet::new();
+        loop {
+            let before = late.len();
+            for (name, step) in &self.file.steps {
+                if step.needs.iter().any(|need| need == assemble::STEP || late.contains(need)) {
+                    late.insert(name);
+                }
+            }
+            if late.len() == before {
+                return late;
+            }
+        }
+    }
+
     /// The place of an entry of `before`, which may stand alone.
     fn before_span(&self, step: &str, index: usize) -> Option<Span> {
         let key = format!("steps.{step}.before");
@@ -117,6 +134,7 @@ impl Lowering {
         let files = self.sources.whole(".").map_err(failed)?;
         let compiled: BTreeMap<String, &Application> =
             applications.unwrap_or_default().iter().map(|a| (compile::step(&a.app), a)).collect();
+        let late = self.late();
         let feeding: BTreeSet<&String> = self.file.steps.values().flat_map(|step| &step.needs).collect();
         for (name, step) in &self.file.steps {
             let needed = step.needs.iter().filter_map(|need| compiled.get(need));
@@ -131,7 +149,12 @@ impl Lowering {
             let feeds = feeding.contains(name) || !step.before.is_empty();
             let placed = self.file.span(&format!("steps.{name}.into")).is_some();
             if !step.outputs.is_empty() && (placed || !feeds) {
-                layers.push(Layer { step: name.clone(), output: "files".into(), into: step.into.clone() });
+                layers.push(Layer {
+                    step: name.clone(),
+                    output: "files".into(),
+                    into: step.into.clone(),
+                    late: late.contains(name),
+                });
             }
         }
         Ok(layers)

@@ -57,12 +57,12 @@ impl Lowering {
         let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
-        let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
+        let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
         layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
         let packages = self.file.package.clone().unwrap_or_default();
         let parts = Parts::Erlang(parts);
         let applications = &project.applications;
-        let lowered = self.finish(steps, parts, layers, packages, None, applications, None, warnings)?;
+        let lowered = self.finish(steps, parts, layers, packages, None, applications, None, None, warnings)?;
         Ok(Lowered { erlang: Some(project), ..lowered })
     }
 
