@@ -82,6 +82,8 @@ const PARCEL: Files<'_> = &[
         overlays: Enum.sort(release.overlays)
     }
 
+    # What the command line said.
+    seen = %{seen | options: Keyword.drop(seen.options, [:quiet, :overwrite])}
     File.write!(Path.join(extra, "release.txt"), inspect(seen, limit: :infinity, pretty: true, structs: false))
     %{release | overlays: ["extra" | release.overlays]}
   end
@@ -174,4 +176,70 @@ fn functions_of_mix_exs_do_what_they_do_with_mix() {
         assert!(!project.dir.join(path).exists(), "the checkout is left as it is: {path}");
     }
     project.build().assert_nothing_to_do();
+}
+
+/// One function after `:assemble`, which starts no program: what it reads is known file by file.
+const CRATE: Files<'_> = &[
+    (
+        "mix.exs",
+        r##"defmodule Crate.MixProject do
+  use Mix.Project
+  def project, do: [app: :crate, version: "0.1.0", releases: [crate: [steps: [:assemble, &pack/1]]]]
+  def application, do: []
+
+  defp pack(release) do
+    note = File.read!("notes/one.txt")
+    if note =~ "bad", do: raise("the note is bad")
+    text = note <> System.get_env("CRATE_LABEL", "no label")
+    File.write!(Path.join(release.path, "note.txt"), text)
+    if note =~ "nothing", do: :nothing, else: release
+  end
+end
+"##,
+    ),
+    ("lib/crate.ex", "defmodule Crate do\n  def hello, do: :hello\nend\n"),
+    ("notes/one.txt", "one\n"),
+    ("unread.txt", "nobody reads this\n"),
+    ("rel/overlays/readme", "read me\n"),
+];
+
+#[test]
+fn a_function_runs_again_when_something_that_it_read_has_changed() {
+    let space = TestSpace::new();
+    let project = project(&space, "crate", "crate", CRATE);
+    project.write(
+        "release.yaml",
+        "release: crate\npackage: tar.gz\nsteps:\n  sums:\n    run: cd _build/prod/rel/crate && sha256sum note.txt \
+         readme > $OLDPWD/sums.txt\n    needs: [assemble]\n    outputs: [sums.txt]\n    into: share\n",
+    );
+    project.build();
+    let release = project.release("crate");
+    let note = || fs::read_to_string(release.join("note.txt")).expect("the note");
+    assert_eq!(note(), "one\nno label");
+    let sums = fs::read_to_string(release.join("share/sums.txt")).expect("the sums");
+    assert_eq!(sums.lines().count(), 2, "a step after it sees what the function made: {sums}");
+    project.build().assert_nothing_to_do();
+    project.append("unread.txt", "nor this");
+    project.build().assert_nothing_to_do();
+    project.append("lib/crate.ex", "# a comment");
+    assert_eq!(project.ran(), set(&["compile crate"]));
+    project.write("notes/one.txt", "two\n");
+    let after = ["release steps", "sums", "finish release", "package tar.gz", "preflight"];
+    assert_eq!(project.ran(), set(&after));
+    let labelled = project.clone().with("CRATE_LABEL", "fragile");
+    assert_eq!(labelled.ran(), set(&after));
+    assert_eq!(note(), "two\nfragile");
+    labelled.write("rel/overlays/readme", "read me twice\n");
+    assert_eq!(labelled.ran(), set(&[&["boot", "assemble"], &after[..]].concat()));
+
+    // One that fails says where, and the last good release stays.
+    labelled.write("notes/one.txt", "bad\n");
+    let said = labelled.refused(1);
+    assert!(said.contains("step `release steps` failed"), "{said}");
+    assert!(said.contains("the release step &pack/1 failed (mix.exs:8)"), "{said}");
+    assert!(said.contains("(RuntimeError) the note is bad"), "{said}");
+    labelled.write("notes/one.txt", "nothing\n");
+    let said = labelled.refused(1);
+    assert!(said.contains("to return a Mix.Release, got: :nothing"), "{said}");
+    assert_eq!(note(), "two\nfragile");
 }

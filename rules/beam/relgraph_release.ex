@@ -178,12 +178,33 @@ defmodule Relgraph.Release do
   @doc "Makes Mix take a project as compiled, and its dependencies as loaded."
   @spec done(module) :: :ok
   def done(project) do
+    mark(project, ["loadconfig", "release"])
+  end
+
+  @doc """
+  What `mix` does first in a step of the user that is given the toolchain: it finds compiled what is compiled.
+
+  The command line reads a file of relgraph's in the place of `mix.exs`, which reads that and calls this.
+  """
+  @spec task() :: :ok
+  def task do
+    Hex.start()
+    config = Mix.Project.config()
+    lib = Path.join(Mix.Project.build_path(config), "lib")
+    compiled = Path.wildcard(Path.join(lib, "*/ebin"))
+    for path <- compiled, do: Code.prepend_path(path)
+    own = Path.join([lib, to_string(config[:app]), "ebin"])
+    compiled? = if Mix.Project.umbrella?(config), do: compiled != [], else: own in compiled
+    if compiled?, do: mark(Mix.Project.get(), []), else: :ok
+  end
+
+  defp mark(project, tasks) do
     compilers =
       for name <- Mix.Project.config()[:compilers] || Mix.compilers(), do: "compile.#{name}"
 
     tasks =
-      ~w(loadconfig loadpaths deps.loadpaths deps.precompile deps.check archive.check compile compile.all) ++
-        ~w(compile.protocols release) ++ compilers
+      ~w(loadpaths deps.loadpaths deps.precompile deps.check archive.check compile compile.all) ++
+        ["compile.protocols"] ++ compilers ++ tasks
 
     if Code.ensure_loaded?(Mix.TasksServer) and function_exported?(Mix.TasksServer, :run, 1) do
       for task <- tasks do

@@ -29,10 +29,15 @@ pub fn same_as_mix(space: &TestSpace, project: &Project, name: &str) {
 /// The same for a project that lies elsewhere below the fixed path.
 #[track_caller]
 pub fn same_as_mix_at(space: &TestSpace, project: &Project, name: &str, at: &str) {
+    assert_same(project, &mix_of(space, project, at), name, "0.1.0");
+}
+
+/// Mix for a copy of the project as it is now.
+pub fn mix_of(space: &TestSpace, project: &Project, at: &str) -> Mix {
     let work = space.path("mix");
     relgraph_cache::remove_tree(&work.join(at)).expect("it can be removed");
     copy_all(&project.dir, &work.join(at));
-    assert_same(project, &Mix::new(work, at), name, "0.1.0");
+    Mix::new(work, at)
 }
 
 /// As a checkout would be on another machine: without what builds left, but for node_modules and links as they are.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relgraph_engine::Graph;
 
+use super::custom::Beside;
 use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
 use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
@@ -13,6 +14,7 @@ use crate::erlang::describe::{self, Describe};
 use crate::erlang::history::{self, History};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
+use crate::project::Application;
 use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
@@ -58,7 +60,14 @@ impl Lowering {
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
         let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
-        layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
+        let visible = |application: &Application| -> Vec<&str> {
+            project.visible(application).into_iter().map(|seen| seen.app.as_str()).collect()
+        };
+        let beside =
+            Beside { applications: &project.applications, visible: &visible, ..Beside::default() };
+        let (more, said) = self.add_custom(&mut steps, &beside)?;
+        layers.extend(more);
+        warnings.extend(said);
         let packages = self.file.package.clone().unwrap_or_default();
         let parts = Parts::Erlang(parts);
         let applications = &project.applications;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relgraph_engine::Graph;
 
+use super::custom::Beside;
 use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
 use crate::diagnostic::Diagnostic;
 use crate::names::{Code, Named, named};
@@ -82,7 +83,7 @@ impl Lowering {
         description: Description,
         around: &Around,
     ) -> Result<Lowered, Vec<Diagnostic>> {
-        let warnings = self.check(common, &description, around)?;
+        let mut warnings = self.check(common, &description, around)?;
         let mut steps = Steps::default();
         self.add_describe(&mut steps, common, around);
         let whole = self.whole(around);
@@ -175,7 +176,20 @@ impl Lowering {
             None => (Some(format!("{}/overlays", declared.templates)), declared.overlays.as_slice()),
         };
         let mut layers = self.add_overlays(&mut steps, default.as_deref(), overlays)?;
-        layers.extend(self.add_custom(&mut steps, Some(&applications))?);
+        let visible = |application: &Application| -> Vec<&str> {
+            description.visible(application, None).into_iter().map(|seen| seen.app.as_str()).collect()
+        };
+        let beside = Beside {
+            applications: &applications,
+            mix: true,
+            visible: &visible,
+            around: Some(around),
+            build_path: Some(&description.project.build_path),
+            functions: later.is_some(),
+        };
+        let (more, said) = self.add_custom(&mut steps, &beside)?;
+        layers.extend(more);
+        warnings.extend(said);
         let mix = MixParts {
             applications: seen,
             hot,

@@ -17,6 +17,7 @@ pub mod protocols;
 pub mod runtime;
 pub mod scripts;
 pub mod strip;
+pub mod tools;
 
 use std::collections::BTreeMap;
 
