@@ -12,7 +12,7 @@ defmodule Relgraph.Release do
   @doc "Runs the functions that stand before `:assemble`."
   @spec before(Mix.Release.t()) :: Mix.Release.t()
   def before(release) do
-    compiled()
+    settle()
 
     case run_functions(release) do
       %{steps: [:assemble | _]} = release ->
@@ -71,7 +71,7 @@ defmodule Relgraph.Release do
   @spec run(map) :: map
   def run(request) do
     given = Relgraph.Boot.release(request)
-    compiled()
+    settle()
 
     release =
       request.handed |> File.read!() |> :erlang.binary_to_term() |> moved(@place, request.prefix)
@@ -166,7 +166,7 @@ defmodule Relgraph.Release do
 
   # `mix release` compiles first: whoever asks for it afterwards is told that there is nothing to do. Mix has no public
   # way to say so.
-  defp compiled do
+  defp settle do
     done(Mix.Project.get())
 
     if Mix.Project.umbrella?() do
@@ -178,7 +178,7 @@ defmodule Relgraph.Release do
   @doc "Makes Mix take a project as compiled, and its dependencies as loaded."
   @spec done(module) :: :ok
   def done(project) do
-    mark(project, ["loadconfig", "release"])
+    mark(project, loaded() ++ compiled() ++ ["loadconfig", "release"])
   end
 
   @doc """
@@ -194,18 +194,27 @@ defmodule Relgraph.Release do
     compiled = Path.wildcard(Path.join(lib, "*/ebin"))
     for path <- compiled, do: Code.prepend_path(path)
     own = Path.join([lib, to_string(config[:app]), "ebin"])
-    compiled? = if Mix.Project.umbrella?(config), do: compiled != [], else: own in compiled
-    if compiled?, do: mark(Mix.Project.get(), []), else: :ok
+
+    cond do
+      compiled == [] ->
+        :ok
+
+      Mix.Project.umbrella?(config) or own in compiled ->
+        mark(Mix.Project.get(), loaded() ++ compiled())
+
+      true ->
+        mark(Mix.Project.get(), loaded())
+    end
+  end
+
+  defp loaded, do: ~w(loadpaths deps.loadpaths deps.precompile deps.check archive.check)
+
+  defp compiled do
+    compilers = Mix.Project.config()[:compilers] || Mix.compilers()
+    ["compile", "compile.all", "compile.protocols"] ++ Enum.map(compilers, &"compile.#{&1}")
   end
 
   defp mark(project, tasks) do
-    compilers =
-      for name <- Mix.Project.config()[:compilers] || Mix.compilers(), do: "compile.#{name}"
-
-    tasks =
-      ~w(loadpaths deps.loadpaths deps.precompile deps.check archive.check compile compile.all) ++
-        ["compile.protocols"] ++ compilers ++ tasks
-
     if Code.ensure_loaded?(Mix.TasksServer) and function_exported?(Mix.TasksServer, :run, 1) do
       for task <- tasks do
         Mix.TasksServer.run({:task, task, project})

@@ -26,7 +26,9 @@ impl Lowering {
             ]);
         };
         let mut steps = Steps::default();
-        let (layers, warnings) = self.add_custom(&mut steps, &Beside::default())?;
+        let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
+        let (more, warnings) = self.add_custom(&mut steps, &Beside::default())?;
+        layers.extend(more);
         self.finish(
             steps,
             Parts::None,
