@@ -69,7 +69,11 @@ fn a_step_after_assemble_adds_to_the_release_and_to_its_package() {
 fn what_assemble_needs_cannot_need_it() {
     let space = TestSpace::new();
     let project = release(&space);
-    project.edit("release.yaml", "    run: echo b-list > all.txt\n", "    run: echo b-list > all.txt\n    needs: [assembled]\n");
+    project.edit(
+        "release.yaml",
+        "    run: echo b-list > all.txt\n",
+        "    run: echo b-list > all.txt\n    needs: [assembled]\n",
+    );
     let said = project.refused(2);
     assert!(said.contains("step `b-list` needs `assembled`, which does not exist"), "{said}");
     assert!(said.contains("did you mean `assemble`?"), "{said}");

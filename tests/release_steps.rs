@@ -184,7 +184,7 @@ const CRATE: Files<'_> = &[
         "mix.exs",
         r##"defmodule Crate.MixProject do
   use Mix.Project
-  def project, do: [app: :crate, version: "0.1.0", releases: [crate: [steps: [:assemble, &pack/1]]]]
+  def project, do: [app: :crate, version: "0.1.0", releases: [crate: [steps: [&wait/1, :assemble, &pack/1]]]]
   def application, do: []
 
   defp pack(release) do
@@ -194,6 +194,8 @@ const CRATE: Files<'_> = &[
     File.write!(Path.join(release.path, "note.txt"), text)
     if note =~ "nothing", do: :nothing, else: release
   end
+
+  defp wait(release), do: release
 end
 "##,
     ),
@@ -210,12 +212,17 @@ fn a_function_runs_again_when_something_that_it_read_has_changed() {
     project.write(
         "release.yaml",
         "release: crate\npackage: tar.gz\nsteps:\n  sums:\n    run: cd _build/prod/rel/crate && sha256sum note.txt \
-         readme > $OLDPWD/sums.txt\n    needs: [assemble]\n    outputs: [sums.txt]\n    into: share\n",
+         readme > $OLDPWD/sums.txt\n    needs: [assemble]\n    outputs: [sums.txt]\n    into: share\n  made:\n    run: \
+         mkdir -p priv/made && echo made > priv/made/file\n    outputs: [priv/made]\n    before: compile crate\n",
     );
+    // From somebody's own build; a function that comes first does not bring it into the release.
+    project.write("priv/made/stale", "stale");
     project.build();
     let release = project.release("crate");
     let note = || fs::read_to_string(release.join("note.txt")).expect("the note");
     assert_eq!(note(), "one\nno label");
+    let made = release.join("lib/crate-0.1.0/priv/made");
+    assert!(made.join("file").is_file() && !made.join("stale").exists());
     let sums = fs::read_to_string(release.join("share/sums.txt")).expect("the sums");
     assert_eq!(sums.lines().count(), 2, "a step after it sees what the function made: {sums}");
     project.build().assert_nothing_to_do();

@@ -92,7 +92,7 @@ impl Lowering {
                 let complaint = Diagnostic::error(message)
                     .in_file(self.file.file())
                     .at(self.before_span(name, index))
-                    .note("it can come before a step that compiles an application of a Mix project");
+                    .note("it can come before a step that compiles an application of a project of Mix, rebar3 or OTP");
                 match nearest(before, known.iter().map(String::as_str)) {
                     Some(near) => complaint.hint(format!("did you mean `{near}`?")),
                     None => complaint,
@@ -133,10 +133,7 @@ impl Lowering {
             return Ok((layers, Vec::new()));
         }
         let applications = beside.applications;
-        let mut wrong = match beside.mix {
-            true => self.check_before(applications),
-            false => self.check_before(&[]),
-        };
+        let mut wrong = self.check_before(if beside.before { applications } else { &[] });
         wrong.extend(self.check_tools());
         if !wrong.is_empty() {
             return Err(wrong);
@@ -178,9 +175,8 @@ impl Lowering {
                 files: Arc::clone(&files),
                 applications: needed.iter().map(|a| (a.app.clone(), a.build.clone())).collect(),
                 after: step.needs.iter().filter(|n| self.file.steps.contains_key(*n)).cloned().collect(),
-                release: sees.then(|| {
-                    (assembled.to_owned(), format!("{build_path}/rel/{}", self.file.release))
-                }),
+                release: sees
+                    .then(|| (assembled.to_owned(), format!("{build_path}/rel/{}", self.file.release))),
                 tools,
             };
             steps.add(name, needs, custom::RULE, action);
@@ -240,10 +236,12 @@ impl Lowering {
     fn check_tools(&self) -> Vec<Diagnostic> {
         let wanted = self.file.steps.iter().filter(|(_, step)| step.toolchain && self.common.is_none());
         let complaint = |(name, _): (&String, _)| {
-            Diagnostic::error(format!("step `{name}` wants the toolchain of the project, and there is no project"))
-                .in_file(self.file.file())
-                .at(self.file.span(&format!("steps.{name}.toolchain")))
-                .hint("take `toolchain: true` away: what is in /usr/bin is there")
+            Diagnostic::error(format!(
+                "step `{name}` wants the toolchain of the project, and there is no project"
+            ))
+            .in_file(self.file.file())
+            .at(self.file.span(&format!("steps.{name}.toolchain")))
+            .hint("take `toolchain: true` away: what is in /usr/bin is there")
         };
         wanted.map(complaint).collect()
     }
@@ -273,6 +271,8 @@ pub(super) struct Beside<'a> {
     pub applications: &'a [Application],
     /// Whether it is one of Mix.
     pub mix: bool,
+    /// Whether steps may come before its applications are compiled.
+    pub before: bool,
     /// The names of those that an application sees.
     pub visible: &'a dyn Fn(&Application) -> Vec<&'a str>,
     /// What was found around it.
@@ -288,6 +288,7 @@ impl Default for Beside<'_> {
         Beside {
             applications: &[],
             mix: false,
+            before: false,
             visible: &|_| Vec::new(),
             around: None,
             build_path: None,

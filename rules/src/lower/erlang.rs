@@ -63,15 +63,18 @@ impl Lowering {
         let visible = |application: &Application| -> Vec<&str> {
             project.visible(application).into_iter().map(|seen| seen.app.as_str()).collect()
         };
+        // What make compiles is told by its Makefile what comes first.
+        let before = common.tool != Tool::ErlangMk;
         let beside =
-            Beside { applications: &project.applications, visible: &visible, ..Beside::default() };
+            Beside { applications: &project.applications, before, visible: &visible, ..Beside::default() };
         let (more, said) = self.add_custom(&mut steps, &beside)?;
         layers.extend(more);
         warnings.extend(said);
         let packages = self.file.package.clone().unwrap_or_default();
         let parts = Parts::Erlang(parts);
         let applications = &project.applications;
-        let lowered = self.finish(steps, parts, layers, packages, None, applications, None, None, warnings)?;
+        let lowered =
+            self.finish(steps, parts, layers, packages, None, applications, None, None, warnings)?;
         Ok(Lowered { erlang: Some(project), ..lowered })
     }
 
@@ -101,13 +104,16 @@ impl Lowering {
                 .into_iter()
                 .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
                 .collect();
-            let needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let made = self.made_for(application)?;
+            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            needs.extend(made.iter().map(|made| made.step.clone()));
             let Some(source) = sources.get(application.app.as_str()) else { continue };
             let action = Compile {
                 common: common.clone(),
                 application: application.clone(),
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
+                made,
                 history: self.history(source, &application.dest),
                 layout: whole.layout.clone(),
                 sees,
@@ -207,8 +213,12 @@ impl Lowering {
         if whole.installed.contains(dest) {
             return whole.snapshot(dest);
         }
-        let inner: Vec<&str> =
+        let mut inner: Vec<&str> =
             project.applications.iter().map(|a| a.dest.as_str()).filter(|other| *other != dest).collect();
+        // What a step makes is taken from there, and not from the checkout.
+        if let Some(application) = project.applications.iter().find(|a| a.dest == dest) {
+            inner.extend(self.outputs_for(application));
+        }
         self.sources.of(dest, &inner)
     }
 

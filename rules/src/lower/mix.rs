@@ -182,6 +182,7 @@ impl Lowering {
         let beside = Beside {
             applications: &applications,
             mix: true,
+            before: true,
             visible: &visible,
             around: Some(around),
             build_path: Some(&description.project.build_path),

@@ -364,7 +364,12 @@ impl Action for Assemble {
 }
 
 /// Lays a stored tree over another: what both have is the later one's, folders become one.
-pub(super) fn lay_over(store: &Store, tree: &mut TreeBuilder, over: &Digest, into: &str) -> Result<(), StepError> {
+pub(super) fn lay_over(
+    store: &Store,
+    tree: &mut TreeBuilder,
+    over: &Digest,
+    into: &str,
+) -> Result<(), StepError> {
     for (path, node) in store.walk(over)? {
         let at = if into.is_empty() { path } else { format!("{into}/{path}") };
         match node {

@@ -9,9 +9,9 @@ use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepEr
 
 use super::assemble::conflict;
 use super::compile::{self, Seen};
-use super::functions::{Before, Functions};
 use super::config;
 use super::describe::Whole;
+use super::functions::{Before, Functions};
 use crate::attempt::{Answered, Prepared};
 use crate::discover::{Native, Scope};
 use crate::foreign;
@@ -240,9 +240,10 @@ impl Boot {
         ];
         pairs.extend(self.version.as_ref().map(|version| ("version", Value::text(version))));
         let executables_for = self.executables_for.iter();
-        pairs.extend(executables_for.map(|all| {
-            ("executables_for", Value::List(all.iter().map(Value::atom).collect()))
-        }));
+        pairs.extend(
+            executables_for
+                .map(|all| ("executables_for", Value::List(all.iter().map(Value::atom).collect()))),
+        );
         pairs
     }
 

@@ -79,7 +79,10 @@ impl Functions {
             if !real.is_dir() || !link.is_dir() {
                 continue;
             }
-            custom::move_into(&link, &real)?;
+            // A compilation had all of it in sight that counts, and what steps of the user made in place of it.
+            let removed = if real.is_symlink() { fs::remove_file(&real) } else { fs::remove_dir_all(&real) };
+            removed.map_err(|e| StepError::io("remove", &real, &e))?;
+            fs::rename(&link, &real).map_err(|e| StepError::io("move", &link, &e))?;
             let climbs = "../".repeat(built.matches('/').count());
             symlink(format!("{climbs}{source}"), &link).map_err(|e| StepError::io("create", &link, &e))?;
         }
@@ -107,7 +110,8 @@ impl Functions {
             (OVERLAYS.to_owned(), cx.store.ingest(&out.join(OVERLAYS), &|_| true)?),
             (HANDED.to_owned(), cx.store.ingest(&out.join(HANDED), &|_| true)?),
         ]);
-        let (mut changed, mut left, mut placed) = (TreeBuilder::new(), TreeBuilder::new(), TreeBuilder::new());
+        let (mut changed, mut left, mut placed) =
+            (TreeBuilder::new(), TreeBuilder::new(), TreeBuilder::new());
         if self.here {
             for home in &self.homes {
                 if let Some(tree) = self.changed(cx, vm, layout, home)? {
@@ -180,7 +184,8 @@ impl Before {
         let below = |path: &Path| path.strip_prefix(folder).ok()?.to_str().map(str::to_owned);
         let entries = WalkDir::new(folder).min_depth(1).into_iter();
         for entry in entries.filter_entry(|entry| below(entry.path()).is_some_and(|path| path != release)) {
-            let entry = entry.map_err(|e| StepError::input(format!("the project cannot be looked at: {e}")))?;
+            let entry =
+                entry.map_err(|e| StepError::input(format!("the project cannot be looked at: {e}")))?;
             let (Some(path), Ok(meta)) = (below(entry.path()), entry.metadata()) else { continue };
             // Of a folder it counts that it is there.
             let file = !meta.is_dir();

@@ -144,8 +144,7 @@ impl Tools {
     pub(super) fn env(&self, cx: &StepContext<'_>, prefix: &str) -> BTreeMap<String, String> {
         let inside = |path: &str| format!("{prefix}/{path}");
         let elixir = self.common.toolchain.elixir.iter().map(|_| inside("elixir/bin:")).collect::<String>();
-        let path =
-            format!("{}:{elixir}{}:/usr/local/bin:/usr/bin:/bin", inside(BIN), inside("otp/bin"));
+        let path = format!("{}:{elixir}{}:/usr/local/bin:/usr/bin:/bin", inside(BIN), inside("otp/bin"));
         let erl = inside(&format!("{BIN}/erl"));
         let mut env: BTreeMap<String, String> = self.common.set(cx);
         let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);

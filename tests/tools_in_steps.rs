@@ -33,7 +33,10 @@ end
     ("config/config.exs", "import Config\nconfig :page, suffix: \"digest\"\n"),
     ("lib/page.ex", "defmodule Page do\n  def salt, do: \"salt\"\nend\n"),
     ("priv/static/app.js", "alert(1)\n"),
-    ("tools/say.escript", "#!/usr/bin/env escript\nmain([]) -> io:format(\"~s~n\", [os:getenv(\"MIX_ENV\")]).\n"),
+    (
+        "tools/say.escript",
+        "#!/usr/bin/env escript\nmain([]) -> io:format(\"~s~n\", [os:getenv(\"MIX_ENV\")]).\n",
+    ),
     ("tools/extra.erl", "-module(extra).\n-export([one/0]).\none() -> 1.\n"),
     (
         "deps/stamp/mix.exs",
@@ -114,7 +117,10 @@ fn a_task_of_a_dependency_digests_what_goes_into_the_release() {
     assert!(project.release("page").join("lib/page-0.1.0/priv/static/app.js.sum").is_file());
     project.edit("lib/page.ex", "salt\"", "pepper\"");
     let ran = project.ran();
-    assert!(ran.is_superset(&set(&["compile page", "digest", "assemble"])) && !ran.contains("programs"), "{ran:?}");
+    assert!(
+        ran.is_superset(&set(&["compile page", "digest", "assemble"])) && !ran.contains("programs"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -123,10 +129,74 @@ fn a_step_that_calls_mix_without_the_toolchain_is_told_so() {
     let project = project(&space, "page", "page", PAGE);
     project.write("release.yaml", "release: page\nsteps:\n  odd:\n    run: cd . && mix --version\n");
     let said = project.ask(&["build"]);
-    assert!(said.err.contains("step `odd` calls `mix` of this machine, whatever version that is"), "{}", said.err);
+    assert!(
+        said.err.contains("step `odd` calls `mix` of this machine, whatever version that is"),
+        "{}",
+        said.err
+    );
     assert!(said.err.contains("`toolchain: true`") && said.err.contains("release.yaml:4:"), "{}", said.err);
     let bare = project.clone();
-    bare.write("release.yaml", "release: page\nversion: \"1\"\nproject: tools\nsteps:\n  odd:\n    run: erl\n    toolchain: true\n");
+    bare.write(
+        "release.yaml",
+        "release: page\nversion: \"1\"\nproject: tools\nsteps:\n  odd:\n    run: erl\n    toolchain: true\n",
+    );
     let said = bare.refused(2);
-    assert!(said.contains("step `odd` wants the toolchain of the project, and there is no project"), "{said}");
+    assert!(
+        said.contains("step `odd` wants the toolchain of the project, and there is no project"),
+        "{said}"
+    );
+}
+
+/// A project of rebar3: a script in Erlang writes a module and a file of `priv` before the application is compiled, and a VM
+/// asks the application after that.
+const TILL: Files<'_> = &[
+    ("rebar.config", "{relx, [{release, {till, \"0.1.0\"}, [till]}]}.\n"),
+    ("src/till.app.src", "{application, till, [{vsn, \"0.1.0\"}, {applications, [kernel, stdlib]}]}.\n"),
+    ("src/till.erl", "-module(till).\n-export([price/0]).\nprice() -> till_prices:bread().\n"),
+    ("prices.txt", "bread 3\n"),
+    (
+        "tools/prices.escript",
+        r#"main([]) ->
+    {ok, Text} = file:read_file("prices.txt"),
+    [Name, Price] = string:lexemes(Text, " \n"),
+    Code = ["-module(till_prices).\n-export([", Name, "/0]).\n", Name, "() -> ", Price, ".\n"],
+    ok = file:write_file("src/till_prices.erl", Code),
+    ok = filelib:ensure_dir("priv/names.txt"),
+    ok = file:write_file("priv/names.txt", Name).
+"#,
+    ),
+    (
+        "release.yaml",
+        "\
+release: till
+steps:
+  prices:
+    run: escript tools/prices.escript
+    inputs: [tools/**, prices.txt]
+    outputs: [src/till_prices.erl, priv/names.txt]
+    before: compile till
+    toolchain: true
+  asked:
+    run: erl -noshell -pa _build/*/lib/till/ebin -eval 'io:format(\"~p~n\", [till:price()]), halt().' > asked.txt
+    needs: [compile till]
+    outputs: [asked.txt]
+    toolchain: true
+",
+    ),
+];
+
+#[test]
+fn steps_come_before_and_after_the_compilation_of_an_application_of_rebar3() {
+    let space = TestSpace::new();
+    let project = project(&space, "till", "till", TILL);
+    project.build();
+    let read = |path: &str| std::fs::read_to_string(project.release("till").join(path)).expect("a file");
+    assert_eq!((read("asked.txt"), read("lib/till-0.1.0/priv/names.txt")), ("3\n".into(), "bread".into()));
+    assert!(!project.dir.join("src/till_prices.erl").exists(), "the checkout is left as it is");
+    project.build().assert_nothing_to_do();
+    project.write("src/till_prices.erl", "what lies there is not what counts");
+    project.build().assert_nothing_to_do();
+    project.write("prices.txt", "bread 4\n");
+    assert!(project.ran().is_superset(&set(&["prices", "compile till", "asked", "assemble"])));
+    assert_eq!(read("asked.txt"), "4\n");
 }
