@@ -4,9 +4,9 @@ set -eu
 
 cd "$(dirname "$0")/.."
 # Beside Erlang and Elixir: sandboxes (bwrap, setpriv), a terminal (script), the build tool that the benchmark compares
-# with (ninja), the shell's own checker, and what unpacks source packages.
+# with (ninja), the shell's own checker, what unpacks source packages, and npm, whose packages examples/front-end bundles.
 scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
-  script=bsdutils shellcheck dpkg-source=dpkg-dev
+  script=bsdutils shellcheck dpkg-source=dpkg-dev npm
 
 scripts/check.sh
 cargo test --workspace --locked --no-fail-fast "$@"

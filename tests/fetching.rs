@@ -162,6 +162,16 @@ fn packages_of_every_manager_are_fetched_once_and_built_as_mix_builds_them() {
     let theirs = colleague.build_with(&["--offline"]);
     assert_eq!((theirs.executed(), theirs.digest()), (0, built.digest()), "{}", theirs.json);
 
+    // A step of the user finds what was fetched where Mix would have put it, and `mix` asks nobody for Hex.
+    project.append(
+        "release.yaml",
+        "steps:\n  deps:\n    run: mix deps > deps.txt && cat deps/flour/priv/mill.txt >> deps.txt\n    \
+         needs: [compile bakery]\n    toolchain: true\n    outputs: [deps.txt]",
+    );
+    project.build();
+    let listed = fs::read_to_string(project.release("bakery").join("deps.txt")).expect("the list");
+    assert_told(&listed, &["* flour", "* yeast", "(Hex package grain)", "stone"]);
+
     // Fetched by Mix meanwhile: nothing else is built for that.
     for package in [FLOUR, GRAIN, YEAST] {
         package.unpack(&colleague.dir.join("deps").join(package.name));

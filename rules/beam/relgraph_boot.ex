@@ -33,19 +33,25 @@ defmodule Relgraph.Boot do
 
   alias Mix.Tasks.Release.Init
 
-  @doc "Writes into `request.out`: `version/` (goes to releases/VSN), `apps/NAME.app`, `erl` and the facts of the release."
-  @spec run(map) :: map
-  def run(request) do
+  @doc "Loads the project, and makes what Mix knows of the release before its first step."
+  @spec release(map) :: Mix.Release.t()
+  def release(request) do
     Relgraph.Describe.load_project("mix.exs")
     for path <- request.code_paths, do: Code.prepend_path(path)
     config = Mix.Project.config()
+    Mix.Release.from_config!(request.release, declared(config, request), overrides(request))
+  end
 
-    release =
-      Mix.Release.from_config!(request.release, declared(config, request), overrides(request))
-
-    release = %{release | path: request.out, version_path: Path.join(request.out, "version")}
+  @doc "Writes into `request.out`: `version/` (goes to releases/VSN), `apps/NAME.app`, `erl` and the facts of the release."
+  @spec run(map) :: map
+  def run(request) do
+    given = release(request)
+    {shown, warnings} = if request.functions, do: before(given), else: {given, []}
+    config = Mix.Project.config()
+    release = %{shown | path: request.out, version_path: Path.join(request.out, "version")}
     File.mkdir_p!(release.version_path)
     {release, messages} = runtime_config(release, config)
+    executables_for = executables_for(release, request)
 
     with :ok <- boot_scripts(release, request),
          :ok <-
@@ -54,8 +60,8 @@ defmodule Relgraph.Boot do
              sys_config(request),
              {:system, "RELEASE_SYS_CONFIG", ".config"}
            ) do
-      for name <- ["vm.args", "remote.vm.args"], do: template(release, name, &vm_args/1)
-      executables(release, request)
+      for name <- ["vm.args", "remote.vm.args"], do: template(release, shown, name, &vm_args/1)
+      executables(release, shown, executables_for)
       app_files(release)
 
       protocols =
@@ -64,10 +70,28 @@ defmodule Relgraph.Boot do
       Mix.Release.make_start_erl(release, Path.join(release.path, "start_erl.data"))
       releases(release, protocols)
       if release.erts_source, do: erl(release)
-      answer(release, messages)
+      if request.functions, do: Relgraph.Release.assembled(shown, given, request)
+
+      release
+      |> answer(messages)
+      |> Map.merge(%{
+        executables_for: executables_for,
+        warnings: warnings,
+        functions: Enum.any?(tl(shown.steps), &is_function/1)
+      })
     else
       {:error, message} -> Mix.raise(message)
     end
+  end
+
+  # What the functions before `:assemble` make of it. A file may have been made where Mix finds its templates.
+  defp before(given) do
+    release = Relgraph.Release.before(given)
+    {release, Relgraph.Release.warnings(given, release)}
+  end
+
+  defp executables_for(release, request) do
+    request[:executables_for] || release.options[:include_executables_for] || [:unix, :windows]
   end
 
   # A release that mix.exs does not declare is the project's own application under the name of release.yaml.
@@ -91,11 +115,12 @@ defmodule Relgraph.Boot do
     end
   end
 
+  # It is made where Mix makes it, whatever folder mix.exs names: where it goes from there is nobody's business here.
   defp overrides(request) do
     request
     |> Map.take([:include_erts, :version, :strip_beams])
     |> Map.to_list()
-    |> Keyword.merge(quiet: true, overwrite: true, path: request.out)
+    |> Keyword.put(:path, request.path)
   end
 
   defp sys_config(request) do
@@ -209,14 +234,15 @@ defmodule Relgraph.Boot do
   defp consultable(term),
     do: :unicode.characters_to_binary(:io_lib.format("%% coding: utf-8~n~tp.~n", [term]))
 
-  defp template(release, name, default) do
+  defp template(release, shown, name, default) do
     source = Mix.Release.rel_templates_path(release, name <> ".eex")
     target = Path.join(release.version_path, name)
+    shown = %{release | path: shown.path, version_path: shown.version_path}
 
     if File.exists?(source) do
-      File.write!(target, EEx.eval_file(source, assigns: [release: release]))
+      File.write!(target, EEx.eval_file(source, assigns: [release: shown]))
     else
-      File.write!(target, default.(release))
+      File.write!(target, default.(shown))
     end
   end
 
@@ -236,18 +262,18 @@ defmodule Relgraph.Boot do
     EEx.eval_string(text, assigns: [release: release])
   end
 
-  defp executables(release, request) do
+  defp executables(release, shown, executables_for) do
     bin = Application.app_dir(:elixir, "../../bin")
 
-    for os <- request.executables_for do
+    for os <- executables_for do
       case os do
         :unix ->
-          template(release, "env.sh", &env_sh/1)
+          template(release, shown, "env.sh", &env_sh/1)
           script(release, bin, "elixir", &unix_elixir(&1, release))
           script(release, bin, "iex", & &1)
 
         :windows ->
-          template(release, "env.bat", &env_bat/1)
+          template(release, shown, "env.bat", &env_bat/1)
           script(release, bin, "elixir.bat", &windows_elixir(&1, release))
           script(release, bin, "iex.bat", & &1)
       end
@@ -333,8 +359,14 @@ defmodule Relgraph.Boot do
   defp answer(release, runtime) do
     modes = release.boot_scripts.start
 
+    # All that Mix knows of is copied, whatever starts.
+    others =
+      for {app, properties} <- Enum.sort(release.applications),
+          not Keyword.has_key?(modes, app),
+          do: {app, if(properties[:mode] == :included, do: :load, else: properties[:mode])}
+
     applications =
-      for {app, mode} <- modes do
+      for {app, mode} <- modes ++ others do
         properties = release.applications[app]
 
         %{

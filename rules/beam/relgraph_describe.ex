@@ -246,7 +246,7 @@ defmodule Relgraph.Describe do
       declared: declared?,
       include_erts: erts(Keyword.get(opts, :include_erts, true)),
       strip: recipe(strip),
-      steps: for(step <- steps, step not in [:assemble, :tar], do: inspect(step)),
+      functions: functions(steps),
       tar: :tar in steps,
       cookie: opts[:cookie],
       applications: opts |> Keyword.get(:applications, []) |> Keyword.keys(),
@@ -254,6 +254,14 @@ defmodule Relgraph.Describe do
       templates: to_string(opts[:rel_templates_path] || "rel"),
       executables_for: opts[:include_executables_for] || [:unix, :windows]
     }
+  end
+
+  # By where they stand: before `:assemble`, after it, after `:tar`.
+  defp functions(steps) do
+    {before, rest} = Enum.split_while(steps, &(&1 != :assemble))
+    {between, late} = Enum.split_while(rest, &(&1 != :tar))
+    names = fn steps -> for step <- steps, is_function(step), do: Relgraph.Release.name(step) end
+    %{before: names.(before), after: names.(between), late: names.(late)}
   end
 
   defp erts(fun) when is_function(fun, 0), do: erts(fun.())

@@ -15,6 +15,7 @@ operation(config) -> 'Elixir.Relgraph.Config';
 operation(compile) -> 'Elixir.Relgraph.Compile';
 operation(consolidate) -> 'Elixir.Relgraph.Consolidate';
 operation(boot) -> 'Elixir.Relgraph.Boot';
+operation(release_steps) -> 'Elixir.Relgraph.Release';
 operation(describe_rebar3) -> relgraph_rebar3_describe;
 operation(compile_rebar3) -> relgraph_rebar3_compile;
 operation(release_rebar3) -> relgraph_relx;

@@ -19,19 +19,7 @@ pub fn vm(
     let toolchain = &common.toolchain;
     let prefix = cx.sandbox.prefix(work);
     let inside = |path: &str| format!("{prefix}/{path}");
-    let mut roots = vec![(&toolchain.erlang.root, "otp")];
-    roots.extend(toolchain.elixir.iter().map(|elixir| (&elixir.root, "elixir")));
-    let mut mounts: Vec<Mount> =
-        roots.iter().map(|(root, at)| Mount::read_only(root.as_path(), inside(at))).collect();
-    if let Some(rebar3) = &toolchain.rebar3 {
-        mounts.push(Mount::read_only(rebar3, inside("tools/rebar3")));
-    }
-    // Scripts of an installation may name it by its own path.
-    for (root, _) in roots {
-        if cx.sandbox.mode() != SandboxMode::Plain && !root.starts_with("/usr") {
-            mounts.push(Mount::read_only(root, root.to_string_lossy()));
-        }
-    }
+    let mut mounts = self::toolchain(cx, common, &prefix);
     mounts.extend(common.rust.iter().flat_map(|rust| rust.mounts(&prefix)));
     let bin = inside(&format!("otp/erts-{}/bin", toolchain.erlang.erts));
     // One scheduler: maps of more than 32 atoms iterate in an order that follows scheduling. Little busy waiting, for
@@ -54,6 +42,25 @@ pub fn vm(
     let env = environment(cx, common, &prefix, &bin);
     let network = common.network;
     SandboxSpec { work: work.to_owned(), mounts, argv, env, network, ..SandboxSpec::default() }
+}
+
+/// What a step sees of Erlang, Elixir and rebar3.
+pub(crate) fn toolchain(cx: &StepContext<'_>, common: &Common, prefix: &str) -> Vec<Mount> {
+    let toolchain = &common.toolchain;
+    let mut roots = vec![(&toolchain.erlang.root, "otp")];
+    roots.extend(toolchain.elixir.iter().map(|elixir| (&elixir.root, "elixir")));
+    let mut mounts: Vec<Mount> =
+        roots.iter().map(|(root, at)| Mount::read_only(root.as_path(), format!("{prefix}/{at}"))).collect();
+    if let Some(rebar3) = &toolchain.rebar3 {
+        mounts.push(Mount::read_only(rebar3, format!("{prefix}/tools/rebar3")));
+    }
+    // Scripts of an installation may name it by its own path.
+    for (root, _) in roots {
+        if cx.sandbox.mode() != SandboxMode::Plain && !root.starts_with("/usr") {
+            mounts.push(Mount::read_only(root, root.to_string_lossy()));
+        }
+    }
+    mounts
 }
 
 /// What makes a VM run Elixir's own command line.

@@ -115,8 +115,8 @@ pub struct Declared {
     pub include_erts: serde_json::Value,
     /// How modules are stripped; none: not at all.
     pub strip: Option<StripRecipe>,
-    /// Steps other than `:assemble` and `:tar`, as Elixir prints them.
-    pub steps: Vec<String>,
+    /// Functions among its steps.
+    pub functions: Functions,
     /// Whether a package is made.
     pub tar: bool,
     /// Whether a cookie is given. The cookie itself is nowhere in the store.
@@ -130,6 +130,24 @@ pub struct Declared {
     pub templates: String,
     /// `unix`, `windows`.
     pub executables_for: Vec<String>,
+}
+
+/// Functions among the steps of a release, each as people call it, by where they stand.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Functions {
+    /// Before `:assemble`.
+    pub before: Vec<String>,
+    /// After it.
+    pub after: Vec<String>,
+    /// After `:tar`.
+    pub late: Vec<String>,
+}
+
+impl Functions {
+    /// Whether there are some that are run.
+    pub fn any(&self) -> bool {
+        !self.before.is_empty() || !self.after.is_empty()
+    }
 }
 
 /// Which chunks are kept of a module, in order, as this Elixir's `Mix.Release.strip_beam/2` does it.
@@ -220,6 +238,12 @@ pub struct BootFacts {
     /// Applications whose modes Mix was told not to look at.
     #[serde(default)]
     pub skip_mode_validation_for: BTreeSet<String>,
+    /// `unix`, `windows`: what it is started by.
+    #[serde(default)]
+    pub executables_for: Vec<String>,
+    /// Whether functions of the user come after `:assemble`.
+    #[serde(default)]
+    pub functions: bool,
 }
 
 /// One application of a release.

@@ -12,7 +12,7 @@ use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
 use relgraph_rules::diagnostic::{Diagnostic, nearest};
 use relgraph_rules::preflight::{self, Finding};
-use relgraph_rules::steps::{self, assemble, boot, boot::Boot, describe, package};
+use relgraph_rules::steps::{self, boot, boot::Boot, describe, package};
 use relgraph_rules::watch::Watched;
 
 use super::context::Context;
@@ -175,7 +175,10 @@ fn deliver(
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
-    let tree = output(report, assemble::STEP, "release")?;
+    let tree = steps::released(report)
+        .ok_or_else(|| wrong("nothing was assembled"))?
+        .output("release")
+        .map_err(unreadable)?;
     let facts = match report.result(boot::STEP) {
         Some(result) => Some(Boot::read(store, result).map_err(unreadable)?),
         None => None,

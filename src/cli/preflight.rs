@@ -8,7 +8,7 @@ use relgraph_rules::build::{self, BuildError};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::preflight::{self, Environment, Start};
 use relgraph_rules::steps::boot::{self, Boot};
-use relgraph_rules::steps::{assemble, preflight as step};
+use relgraph_rules::steps::{self, preflight as step};
 
 use super::build::findings;
 use super::context::Context;
@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &PreflightArgs) -> Result<ExitCode, Stop> {
     let ready = build::lower(&session.engine, &session.lowering, build::Purpose::Run, &progress);
     let ran = ready.and_then(|ready| {
         let graph = &ready.lowered.graph;
-        let targets: Vec<String> = [step::STEP, assemble::STEP]
+        let targets: Vec<String> = [step::STEP, steps::last(graph)]
             .into_iter()
             .filter(|name| graph.step(name).is_some())
             .map(str::to_owned)
@@ -101,7 +101,7 @@ fn start(
         Stop::failed(complaint)
     };
     let facts = Boot::read(session.store(), boot).map_err(failed)?;
-    let assembled = report.result(assemble::STEP);
+    let assembled = steps::released(report);
     let tree = assembled.map(|result| result.output("release")).transpose().map_err(failed)?;
     let Some(tree) = tree else { return Ok(Start::default()) };
     session

@@ -11,7 +11,7 @@ use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::compare;
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::staging::Staging;
-use relgraph_rules::steps::assemble;
+use relgraph_rules::steps;
 use relgraph_rules::tool::Tool;
 use relgraph_rules::verify::clock::Window;
 use relgraph_rules::verify::tool::{Copy, Scheduling, command, now};
@@ -127,7 +127,7 @@ impl Ours {
         let ready = outcome?;
         context.complain(&ready.lowered.warnings);
         let report = engine.report();
-        let made = report.result(assemble::STEP);
+        let made = steps::released(&report);
         let tree = made.ok_or_else(|| StepError::internal("nothing was assembled"));
         let tree = tree.and_then(|made| made.output("release")).map_err(failed)?;
         Ok(Ours { ready, report, tree })

@@ -41,6 +41,16 @@ impl Mix {
 
     /// The release of that name, as `mix release` makes it.
     pub fn release(&self, name: &str) -> BTreeMap<String, String> {
+        // Mix takes the name of a release only where releases are declared.
+        let declared = fs::read_to_string(self.work.join(&self.at).join("mix.exs")).unwrap_or_default();
+        let named = if declared.contains("releases:") { Some(name) } else { None };
+        let words = ["release", "--overwrite", "--quiet"].into_iter().chain(named);
+        self.task(&words.collect::<Vec<_>>());
+        snapshot(&self.folder(name))
+    }
+
+    /// Runs a task of Mix.
+    pub fn task(&self, words: &[&str]) {
         let sandboxer = Sandboxer::new(RELGRAPH.into(), SandboxPolicy::Required);
         let prefix = sandboxer.prefix(&self.work);
         let rebar3 = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
@@ -77,12 +87,7 @@ impl Mix {
         );
         let start = ["-s", "elixir", "start_cli", "-extra"].map(str::to_owned);
         argv.extend(start.into_iter().chain([inside("elixir/bin/mix")]));
-        argv.extend(["release", "--overwrite", "--quiet"].map(str::to_owned));
-        // Mix takes the name of a release only where releases are declared.
-        let declared = fs::read_to_string(self.work.join(&self.at).join("mix.exs")).unwrap_or_default();
-        if declared.contains("releases:") {
-            argv.push(name.to_owned());
-        }
+        argv.extend(words.iter().map(|&word| word.to_owned()));
         let spec = SandboxSpec {
             work: self.work.clone(),
             argv,
@@ -94,7 +99,6 @@ impl Mix {
         let finished = sandboxer.run(&spec, &Cancel::new(), &|_, _| {}).expect("mix starts");
         let said = String::from_utf8_lossy(&finished.stderr).into_owned();
         assert!(finished.status.success(), "{said}{}", String::from_utf8_lossy(&finished.stdout));
-        snapshot(&self.folder(name))
     }
 
     /// Where the release of that name is.

@@ -70,10 +70,21 @@ pub fn same_as_mix_at(space: &TestSpace, project: &Project, name: &str, at: &str
 /// The same where Mix builds in another folder, or has more variables.
 #[track_caller]
 pub fn same_as_mix_with(space: &TestSpace, project: &Project, name: &str, mix: Mix) {
-    let to = space.path("mix").join(&mix.at);
+    checkout(space, project, &mix.at);
+    assert_same(project, &mix, name, "0.1.0");
+}
+
+/// Mix for a copy of the project as it is now.
+pub fn mix_of(space: &TestSpace, project: &Project, at: &str) -> Mix {
+    checkout(space, project, at);
+    Mix::new(space.path("mix"), at)
+}
+
+/// Puts a copy of the project where Mix builds it.
+fn checkout(space: &TestSpace, project: &Project, at: &str) {
+    let to = space.path("mix").join(at);
     relgraph_cache::remove_tree(&to).expect("it can be removed");
     copy_all(&project.dir, &to);
-    assert_same(project, &mix, name, "0.1.0");
 }
 
 /// As a checkout would be on another machine: without what builds left, but for node_modules and links as they are.

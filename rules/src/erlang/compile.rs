@@ -17,7 +17,8 @@ use crate::namespace::{Namespace, Place};
 use crate::project::Application;
 use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
-use crate::steps::compile::{outputs, step};
+use crate::steps::compile::{Made, outputs, step};
+use crate::steps::custom;
 use crate::terms::Value;
 use crate::tool::Tool;
 use crate::vm::{Common, Facts, Vm};
@@ -41,6 +42,8 @@ pub struct Compile {
     pub source: Arc<Snapshot>,
     /// What of the project's folder belongs to no application, where the application is one of several in it.
     pub rest: Option<Arc<Snapshot>>,
+    /// What the user's steps make among its sources, which does not count as one of them.
+    pub made: Vec<Made>,
     /// Its history, where its version comes from it.
     pub history: Option<History>,
     /// Where things lie inside the sandbox.
@@ -140,6 +143,9 @@ impl Action for Compile {
         parts.text("build folder", self.layout.at(&app.build));
         parts.list("dependencies", self.sees.iter().map(|(seen, _)| seen.app.as_str()));
         parts.digest("recipe", &recipe(cx, &self.application)?);
+        for made in &self.made {
+            parts.digest(format!("input {}", made.step), &cx.need(&made.step)?.output("files")?);
+        }
         if let Some(history) = &self.history {
             parts.list("history", [&history.version, &history.short, &history.long]);
         }
@@ -165,6 +171,10 @@ impl Action for Compile {
             }
         }
         same &= self.source.stage(&vm.real(&at))?;
+        for made in &self.made {
+            vm.copy_tree(&cx.need(&made.step)?.output("files")?, "made")?;
+            custom::move_into(&vm.real("made"), &vm.real(&self.layout.project()))?;
+        }
         vm.write("recipe.etf", &cx.store.read(&recipe(cx, &self.application)?)?)?;
         let mut pairs = vec![
             ("recipe", Value::text(vm.inside("recipe.etf"))),
@@ -193,6 +203,8 @@ impl Action for Compile {
         } else {
             ignored.push(build.clone());
         }
+        // What a step made is in the key already.
+        ignored.extend(self.made.iter().flat_map(|made| &made.outputs).map(|output| self.layout.at(output)));
         let native = Native::of(&facts, &at, &|path| vm.real(path), self.common.set(cx));
         let mut own = vec![at];
         own.extend(self.rest.iter().map(|_| self.layout.project()));

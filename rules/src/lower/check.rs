@@ -47,10 +47,15 @@ impl Lowering {
                         .hint("name them in release.yaml (`applications: {my_app: permanent}`) or under `releases:` in mix.exs"),
                 );
             }
-            for step in &release.steps {
+            for step in &release.functions.late {
                 warnings.push(
-                    Diagnostic::warning(format!("the release step {step} of mix.exs is not run: relgraph runs no Elixir functions as steps"))
-                        .hint("write it as a step of release.yaml (`steps:`)"),
+                    Diagnostic::warning(format!(
+                        "the release step {step} of mix.exs is not run: it comes after `:tar`"
+                    ))
+                    .note("what it does with the package, such as sending it somewhere, happens outside of the release")
+                    .hint(
+                        "do it after `relgraph build`; what changes the release itself belongs before `:tar`",
+                    ),
                 );
             }
         }

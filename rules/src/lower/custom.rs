@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Lowered, Lowering, Steps, failed};
+use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, Steps, failed};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::project::Application;
-use crate::steps::assemble::{Layer, Parts};
+use crate::steps::assemble::{self, Layer, Parts};
 use crate::steps::compile::{self, Made};
 use crate::steps::custom::{self, Compiled, Custom};
+use crate::steps::tools::{Brought, Tools};
+use crate::steps::{fetch, functions};
 use crate::tool::Tool;
+use crate::vm::{Common, DRIVER};
 
 impl Lowering {
     /// The whole graph of a release that has no Mix project: the user's own steps.
@@ -24,7 +27,9 @@ impl Lowering {
             ]);
         };
         let mut steps = Steps::default();
-        let layers = self.add_custom(&mut steps, None)?;
+        let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
+        let (more, warnings) = self.add_custom(&mut steps, &Beside::default())?;
+        layers.extend(more);
         self.finish(
             steps,
             Parts::None,
@@ -33,7 +38,8 @@ impl Lowering {
             Some(version),
             &[],
             None,
-            vec![],
+            None,
+            warnings,
         )
     }
 
@@ -95,13 +101,29 @@ impl Lowering {
                 let complaint = Diagnostic::error(message)
                     .in_file(self.file.file())
                     .at(self.before_span(name, index))
-                    .note("it can come before a step that compiles an application of a Mix project");
+                    .note("it can come before a step that compiles an application of a project of Mix, rebar3 or OTP");
                 match nearest(before, known.iter().map(String::as_str)) {
                     Some(near) => complaint.hint(format!("did you mean `{near}`?")),
                     None => complaint,
                 }
             })
             .collect()
+    }
+
+    /// Steps of the user that see the assembled release, by themselves or by others that they need.
+    pub(crate) fn late(&self) -> BTreeSet<&String> {
+        let mut late: BTreeSet<&String> = BTreeSet::new();
+        loop {
+            let before = late.len();
+            for (name, step) in &self.file.steps {
+                if step.needs.iter().any(|need| is_release(need) || late.contains(need)) {
+                    late.insert(name);
+                }
+            }
+            if late.len() == before {
+                return late;
+            }
+        }
     }
 
     /// The place of an entry of `before`, which may stand alone.
@@ -121,36 +143,198 @@ impl Lowering {
     pub(super) fn add_custom(
         &self,
         steps: &mut Steps,
-        applications: Option<&[Application]>,
-    ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
+        beside: &Beside<'_>,
+    ) -> Result<(Vec<Layer>, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut layers = Vec::new();
         if self.file.steps.is_empty() {
-            return Ok(layers);
+            return Ok((layers, Vec::new()));
         }
-        let misplaced = self.check_before(applications.unwrap_or_default());
-        if !misplaced.is_empty() {
-            return Err(misplaced);
+        let applications = beside.applications;
+        let mut wrong = self.check_before(if beside.before { applications } else { &[] });
+        wrong.extend(self.check_tools());
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         let files = self.sources.whole(".").map_err(failed)?;
         let compiled: BTreeMap<String, &Application> =
-            applications.unwrap_or_default().iter().map(|a| (compile::step(&a.app), a)).collect();
+            applications.iter().map(|a| (compile::step(&a.app), a)).collect();
+        let build_path = match beside.build_path {
+            Some(path) => path.to_owned(),
+            None => format!("_build/{}", self.file.environment_name()),
+        };
+        let assembled = if beside.functions { functions::STEP } else { assemble::STEP };
+        let late = self.late();
         let feeding: BTreeSet<&String> = self.file.steps.values().flat_map(|step| &step.needs).collect();
         for (name, step) in &self.file.steps {
-            let needed = step.needs.iter().filter_map(|need| compiled.get(need));
+            let mut needed: Vec<&Application> =
+                step.needs.iter().filter_map(|need| compiled.get(need).copied()).collect();
+            let mut needs = step.needs.clone();
+            let sees = step.needs.iter().any(|need| is_release(need));
+            if sees {
+                needs.push(assembled.to_owned());
+            }
+            let tools = match &self.common {
+                Some(common) if step.toolchain => {
+                    needed = self.with_visible(&needed, beside);
+                    needs.extend(needed.iter().map(|a| compile::step(&a.app)));
+                    needs.push(DRIVER.to_owned());
+                    if beside.mix {
+                        needs.extend([DESCRIBE, CONFIG].map(str::to_owned));
+                    }
+                    Some(self.tools(common, &needed, beside, &mut needs)?)
+                }
+                _ => None,
+            };
+            needs.sort();
+            needs.dedup();
             let action = Custom {
                 step: step.clone(),
                 files: Arc::clone(&files),
-                applications: needed.map(|a| self.compiled(a)).collect(),
+                applications: needed.iter().map(|a| self.compiled(a)).collect(),
                 after: step.needs.iter().filter(|n| self.file.steps.contains_key(*n)).cloned().collect(),
+                release: sees
+                    .then(|| (assembled.to_owned(), format!("{build_path}/rel/{}", self.file.release))),
+                tools,
             };
-            steps.add(name, step.needs.clone(), custom::RULE, action);
+            steps.add(name, needs, custom::RULE, action);
             // What only feeds another step is no part of the release, unless it says where it goes.
             let feeds = feeding.contains(name) || !step.before.is_empty();
             let placed = self.file.span(&format!("steps.{name}.into")).is_some();
             if !step.outputs.is_empty() && (placed || !feeds) {
-                layers.push(Layer { step: name.clone(), output: "files".into(), into: step.into.clone() });
+                layers.push(Layer {
+                    step: name.clone(),
+                    output: "files".into(),
+                    into: step.into.clone(),
+                    late: late.contains(name),
+                });
             }
         }
-        Ok(layers)
+        Ok((layers, self.untracked()))
+    }
+
+    /// These, and all that they see.
+    fn with_visible<'a>(&self, needed: &[&'a Application], beside: &Beside<'a>) -> Vec<&'a Application> {
+        let seen: BTreeSet<&str> = needed
+            .iter()
+            .flat_map(|application| {
+                let visible = (beside.visible)(application);
+                visible.into_iter().chain([application.app.as_str()])
+            })
+            .collect();
+        beside.applications.iter().filter(|a| seen.contains(a.app.as_str())).collect()
+    }
+
+    fn tools(
+        &self,
+        common: &Common,
+        needed: &[&Application],
+        beside: &Beside<'_>,
+        needs: &mut Vec<String>,
+    ) -> Result<Tools, Vec<Diagnostic>> {
+        let mut brought = BTreeMap::new();
+        for application in needed.iter().filter(|application| application.fetchable) {
+            let at = application.dest.clone();
+            let fetched = beside.around.and_then(|around| around.fetched.get(&application.app));
+            let sources = match fetched {
+                Some(_) => {
+                    let step = fetch::step(&application.app);
+                    needs.push(step.clone());
+                    Brought::Fetched(step)
+                }
+                None => Brought::Folder(self.sources.whole(&at).map_err(failed)?),
+            };
+            brought.insert(at, sources);
+        }
+        let layout = self.whole(beside.around.unwrap_or(&Around::default())).layout;
+        Ok(Tools { common: common.clone(), layout, brought })
+    }
+
+    /// A toolchain is that of a project.
+    fn check_tools(&self) -> Vec<Diagnostic> {
+        let wanted = self.file.steps.iter().filter(|(_, step)| step.toolchain && self.common.is_none());
+        let complaint = |(name, _): (&String, _)| {
+            Diagnostic::error(format!(
+                "step `{name}` wants the toolchain of the project, and there is no project"
+            ))
+            .in_file(self.file.file())
+            .at(self.file.span(&format!("steps.{name}.toolchain")))
+            .hint("take `toolchain: true` away: what is in /usr/bin is there")
+        };
+        wanted.map(complaint).collect()
+    }
+
+    /// Steps that call programs of Erlang and Elixir without being given those that build the project.
+    fn untracked(&self) -> Vec<Diagnostic> {
+        let steps = self.file.steps.iter().filter(|(_, step)| !step.toolchain && self.common.is_some());
+        let called = steps.filter_map(|(name, step)| Some((name, program(&step.script())?)));
+        let warning = |(name, program): (&String, &str)| {
+            Diagnostic::warning(format!("step `{name}` calls `{program}` of this machine, whatever version that is"))
+                .in_file(self.file.file())
+                .at(self.file.span(&format!("steps.{name}.run")))
+                .hint("with `toolchain: true` it gets the Erlang and Elixir that build the project, and sees it compiled")
+        };
+        called.map(warning).collect()
+    }
+}
+
+/// Whether it is a step that the assembled release comes out of.
+fn is_release(need: &str) -> bool {
+    [assemble::STEP, functions::STEP].contains(&need)
+}
+
+/// What the user's steps may see of a project.
+pub(super) struct Beside<'a> {
+    /// Its applications.
+    pub applications: &'a [Application],
+    /// Whether it is one of Mix.
+    pub mix: bool,
+    /// Whether steps may come before its applications are compiled.
+    pub before: bool,
+    /// The names of those that an application sees.
+    pub visible: &'a dyn Fn(&Application) -> Vec<&'a str>,
+    /// What was found around it.
+    pub around: Option<&'a Around>,
+    /// Where it is built, where the tool says so.
+    pub build_path: Option<&'a str>,
+    /// Whether functions of the user are among the steps of the release.
+    pub functions: bool,
+}
+
+impl Default for Beside<'_> {
+    fn default() -> Self {
+        Beside {
+            applications: &[],
+            mix: false,
+            before: false,
+            visible: &|_| Vec::new(),
+            around: None,
+            build_path: None,
+            functions: false,
+        }
+    }
+}
+
+/// Programs of Erlang and Elixir.
+const PROGRAMS: [&str; 7] = ["elixir", "erl", "erlc", "escript", "iex", "mix", "rebar3"];
+
+/// The first of them that a script calls: the first word of a command, settings of variables left aside.
+fn program(script: &str) -> Option<&'static str> {
+    let commands = script.split(['\n', ';', '|', '&', '(', '`', '{']);
+    let first = |command: &str| -> Option<&'static str> {
+        let word = command.split_whitespace().find(|word| !word.contains('='))?;
+        PROGRAMS.into_iter().find(|program| *program == word)
+    };
+    commands.into_iter().find_map(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program;
+
+    #[test]
+    fn a_program_is_found_where_it_is_called() {
+        assert_eq!(program("cd assets && MIX_ENV=prod mix phx.digest\n"), Some("mix"));
+        assert_eq!(program("x=$(erl -noshell)\n"), Some("erl"));
+        assert_eq!(program("ls mix.exs; echo mix # mix\ncat elixir"), None);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relgraph_engine::Graph;
 
+use super::custom::Beside;
 use super::{Around, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names};
 use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
@@ -13,6 +14,7 @@ use crate::erlang::describe::{self, Describe};
 use crate::erlang::history::{self, History};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
+use crate::project::Application;
 use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
@@ -61,12 +63,22 @@ impl Lowering {
         let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
-        let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
-        layers.extend(self.add_custom(&mut steps, Some(&project.applications))?);
+        let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
+        let visible = |application: &Application| -> Vec<&str> {
+            project.visible(application).into_iter().map(|seen| seen.app.as_str()).collect()
+        };
+        // What make compiles is told by its Makefile what comes first.
+        let before = common.tool != Tool::ErlangMk;
+        let beside =
+            Beside { applications: &project.applications, before, visible: &visible, ..Beside::default() };
+        let (more, said) = self.add_custom(&mut steps, &beside)?;
+        layers.extend(more);
+        warnings.extend(said);
         let packages = self.file.package.clone().unwrap_or_default();
         let parts = Parts::Erlang(parts);
         let applications = &project.applications;
-        let lowered = self.finish(steps, parts, layers, packages, None, applications, None, warnings)?;
+        let lowered =
+            self.finish(steps, parts, layers, packages, None, applications, None, None, warnings)?;
         Ok(Lowered { erlang: Some(project), ..lowered })
     }
 
@@ -96,13 +108,16 @@ impl Lowering {
                 .into_iter()
                 .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
                 .collect();
-            let needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let made = self.made_for(application)?;
+            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            needs.extend(made.iter().map(|made| made.step.clone()));
             let Some(source) = sources.get(application.app.as_str()) else { continue };
             let action = Compile {
                 common: Common { network: self.file.network.contains(&application.app), ..common.clone() },
                 application: application.clone(),
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
+                made,
                 history: self.history(source, &application.dest),
                 layout: whole.layout.clone(),
                 machine: whole.reach(),
@@ -205,8 +220,12 @@ impl Lowering {
         if whole.installed.contains(dest) {
             return whole.snapshot(dest);
         }
-        let inner: Vec<&str> =
+        let mut inner: Vec<&str> =
             project.applications.iter().map(|a| a.dest.as_str()).filter(|other| *other != dest).collect();
+        // What a step makes is taken from there, and not from the checkout.
+        if let Some(application) = project.applications.iter().find(|a| a.dest == dest) {
+            inner.extend(self.outputs_for(application));
+        }
         self.sources.of(dest, &inner)
     }
 

@@ -6,7 +6,7 @@ use super::{Lowering, names};
 use crate::native::Target;
 use crate::project::{Application, Description};
 use crate::schema::{self, Preflight};
-use crate::steps::assemble::{self, Parts};
+use crate::steps::assemble::Parts;
 use crate::steps::boot;
 use crate::steps::preflight;
 
@@ -18,6 +18,7 @@ impl Lowering {
         parts: &Parts,
         all: &[Application],
         description: Option<&Description>,
+        of: &str,
     ) -> Option<(Vec<String>, preflight::Preflight)> {
         let named = self.file.runtime_target();
         let bare = matches!(parts, Parts::None);
@@ -32,7 +33,7 @@ impl Lowering {
             .into_iter()
             .map(|app| (app.to_owned(), !fetched(app), dest(app).to_owned()))
             .collect();
-        let fixed: &[&str] = if bare { &[assemble::STEP] } else { &[assemble::STEP, boot::STEP] };
+        let fixed: &[&str] = if bare { &[of] } else { &[of, boot::STEP] };
         let needs = names(fixed, &preflight::needs(&applications));
         // It was read once already, as part of release.yaml.
         let target: Target = named.and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -42,6 +43,6 @@ impl Lowering {
             None => declared.is_some_and(serde_json::Value::is_string),
         };
         let toolchain = self.common.as_ref().map(|common| Arc::clone(&common.toolchain));
-        Some((needs, preflight::Preflight { applications, toolchain, target, foreign }))
+        Some((needs, preflight::Preflight { applications, toolchain, target, of: of.to_owned(), foreign }))
     }
 }

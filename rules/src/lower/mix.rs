@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relgraph_engine::Graph;
 
+use super::custom::Beside;
 use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, names, word};
 use crate::diagnostic::Diagnostic;
 use crate::names::{Code, Named, named};
@@ -19,6 +20,7 @@ use crate::steps::config::{self, Config};
 use crate::steps::describe::{self, Describe, Whole};
 use crate::steps::driver::{self, Driver};
 use crate::steps::fetch;
+use crate::steps::functions::{Functions, Home, ReleaseSteps};
 use crate::steps::overlay::{self, Overlay};
 use crate::steps::protocols::{self, Consolidate};
 use crate::steps::runtime::{self, IncludeRuntime, Manner};
@@ -81,7 +83,7 @@ impl Lowering {
         description: Description,
         around: &Around,
     ) -> Result<Lowered, Vec<Diagnostic>> {
-        let warnings = self.check(common, &description, around)?;
+        let mut warnings = self.check(common, &description, around)?;
         let mut steps = Steps::default();
         self.add_describe(&mut steps, common, around);
         let whole = self.whole(around);
@@ -110,15 +112,26 @@ impl Lowering {
             };
             steps.add(protocols::STEP, names(&[DRIVER], &compiles), protocols::RULE, action);
         }
-        let executables_for = match &self.file.executables_for {
-            Some(wanted) => wanted
+        let wanted = self.file.executables_for.as_ref().map(|wanted| {
+            let word = |platform: &schema::Platform| match platform {
+                schema::Platform::Unix => "unix".to_owned(),
+                schema::Platform::Windows => "windows".to_owned(),
+            };
+            wanted.iter().map(word).collect()
+        });
+        let functions = declared.functions.any().then(|| Functions {
+            here: !declared.functions.before.is_empty(),
+            homes: applications
                 .iter()
-                .map(|platform| match platform {
-                    schema::Platform::Unix => "unix".to_owned(),
-                    schema::Platform::Windows => "windows".to_owned(),
-                })
+                .map(|a| Home { app: a.app.clone(), dest: a.dest.clone(), build: a.build.clone() })
                 .collect(),
-            None => declared.executables_for.clone(),
+            recipe: recipe.clone(),
+            copied: description.copied.clone(),
+        });
+        // A function may change what its options say.
+        let executables_for = match &functions {
+            Some(_) => wanted,
+            None => wanted.or(Some(declared.executables_for.clone())),
         };
         let runtime = self.runtime(&declared.include_erts).map_err(|e| vec![*e])?;
         let boot = Boot {
@@ -137,7 +150,14 @@ impl Lowering {
             executables_for: executables_for.clone(),
             hot,
             consolidated,
+            build_path: description.project.build_path.clone(),
+            functions: functions.clone(),
         };
+        let later = functions.map(|functions| {
+            let functions = Some(Functions { here: true, ..functions });
+            let action = ReleaseSteps { boot: Boot { functions, ..boot.clone() } };
+            (names(&[DRIVER, CONFIG], &compiles), action)
+        });
         steps.add(boot::STEP, names(&[DRIVER, CONFIG], &compiles), boot::RULE, boot);
         let include = IncludeRuntime {
             toolchain: Arc::clone(&common.toolchain),
@@ -150,9 +170,27 @@ impl Lowering {
         steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
         steps.add(scripts::STEP, [boot::STEP], scripts::RULE, Scripts { executables_for, elixir: true });
 
-        let default = format!("{}/overlays", declared.templates);
-        let mut layers = self.add_overlays(&mut steps, &default, &declared.overlays)?;
-        layers.extend(self.add_custom(&mut steps, Some(&applications))?);
+        // What Mix lays over the release is found by `boot` where functions may make it.
+        let (default, overlays) = match later {
+            Some(_) => (None, &[][..]),
+            None => (Some(format!("{}/overlays", declared.templates)), declared.overlays.as_slice()),
+        };
+        let mut layers = self.add_overlays(&mut steps, default.as_deref(), overlays)?;
+        let visible = |application: &Application| -> Vec<&str> {
+            description.visible(application, None).into_iter().map(|seen| seen.app.as_str()).collect()
+        };
+        let beside = Beside {
+            applications: &applications,
+            mix: true,
+            before: true,
+            visible: &visible,
+            around: Some(around),
+            build_path: Some(&description.project.build_path),
+            functions: later.is_some(),
+        };
+        let (more, said) = self.add_custom(&mut steps, &beside)?;
+        layers.extend(more);
+        warnings.extend(said);
         let mix = MixParts {
             applications: seen,
             hot,
@@ -160,6 +198,7 @@ impl Lowering {
             environment: common.environment.clone(),
             elixir: description.toolchain.elixir.clone(),
             otp: description.toolchain.otp.clone(),
+            functions: later.is_some(),
         };
         let packages = match &self.file.package {
             Some(packages) => packages.clone(),
@@ -167,7 +206,7 @@ impl Lowering {
             None => Vec::new(),
         };
         let parts = Parts::Mix(mix);
-        self.finish(steps, parts, layers, packages, None, &applications, Some(description), warnings)
+        self.finish(steps, parts, layers, packages, None, &applications, Some(description), later, warnings)
     }
 
     /// The project itself as one more application, last: it sees all others.
@@ -339,11 +378,11 @@ impl Lowering {
     pub(super) fn add_overlays(
         &self,
         steps: &mut Steps,
-        default: &str,
+        default: Option<&str>,
         declared: &[String],
     ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
         let mut folders: Vec<(String, Option<String>)> = Vec::new();
-        if self.root.join(default).is_dir() {
+        if let Some(default) = default.filter(|default| self.root.join(default).is_dir()) {
             folders.push((default.to_owned(), None));
         }
         folders.extend(declared.iter().map(|folder| (folder.clone(), None)));
@@ -364,7 +403,7 @@ impl Lowering {
             let files = self.sources.whole(&folder).map_err(failed)?;
             let name = overlay::step(&folder);
             steps.add(&name, NONE, overlay::RULE, Overlay { folder, files });
-            layers.push(Layer { step: name, output: "files".into(), into: String::new() });
+            layers.push(Layer { step: name, output: "files".into(), into: String::new(), late: false });
         }
         Ok(layers)
     }

@@ -15,7 +15,10 @@ use crate::project::{Application, Description};
 use crate::schema::{PackageFormat, ReleaseFile, StartMode};
 use crate::sources::Sources;
 use crate::steps::assemble::{self, Assemble, Layer, Parts};
+use crate::steps::boot;
 use crate::steps::describe::Whole;
+use crate::steps::finish::{self, Finish};
+use crate::steps::functions::{self, ReleaseSteps};
 use crate::steps::package::{self, Package};
 use crate::steps::preflight;
 use crate::tool::Tool;
@@ -179,17 +182,37 @@ impl Lowering {
         version: Option<String>,
         applications: &[Application],
         description: Option<Description>,
+        functions: Option<(Vec<String>, ReleaseSteps)>,
         warnings: Vec<Diagnostic>,
     ) -> Result<Lowered, Vec<Diagnostic>> {
-        let preflight = self.preflight(&parts, applications, description.as_ref());
+        let (late, layers): (Vec<Layer>, Vec<Layer>) = layers.into_iter().partition(|layer| layer.late);
+        let mut last = assemble::STEP;
+        if functions.is_some() {
+            last = functions::STEP;
+        }
+        let assembled = last;
+        if !late.is_empty() {
+            last = finish::STEP;
+        }
+        let preflight = self.preflight(&parts, applications, description.as_ref(), last);
         let mut needs: Vec<String> = layers.iter().map(|layer| layer.step.clone()).collect();
         needs.extend(parts.needs());
         steps.add(assemble::STEP, needs, assemble::RULE, Assemble { parts, layers });
+        if let Some((mut needs, functions)) = functions {
+            needs.extend([boot::STEP, assemble::STEP].map(str::to_owned));
+            steps.add(functions::STEP, needs, functions::RULE, functions);
+        }
+        if !late.is_empty() {
+            let needs = late.iter().map(|layer| layer.step.clone()).chain([assembled.to_owned()]);
+            let needs: Vec<String> = needs.collect();
+            steps.add(finish::STEP, needs, finish::RULE, Finish { of: assembled.to_owned(), layers: late });
+        }
         if let Some((needs, preflight)) = preflight {
             steps.add(preflight::STEP, needs, preflight::RULE, preflight);
         }
         for &format in &packages {
-            steps.add(&package::step(format), [assemble::STEP], package::RULE, Package { format });
+            let action = Package { format, of: last.to_owned() };
+            steps.add(&package::step(format), [last], package::RULE, action);
         }
         let graph = self.graph(steps)?;
         let warnings = self.warnings.iter().cloned().chain(warnings).collect();

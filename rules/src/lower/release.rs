@@ -97,7 +97,7 @@ impl Lowering {
         };
         steps.add(runtime::STEP, [boot::STEP], runtime::RULE, include);
         if relx.is_none() {
-            let scripts = Scripts { executables_for: vec!["unix".into()], elixir: false };
+            let scripts = Scripts { executables_for: Some(vec!["unix".into()]), elixir: false };
             steps.add(scripts::STEP, [boot::STEP], scripts::RULE, scripts);
         }
         Ok(ErlangParts {

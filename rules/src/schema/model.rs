@@ -370,6 +370,9 @@ pub struct CustomStep {
     /// Whether the network may be used.
     #[serde(default)]
     pub network: bool,
+    /// Whether it gets the Erlang, Elixir and rebar3 that build the project.
+    #[serde(default)]
+    pub toolchain: bool,
     /// Seconds after which it is stopped.
     pub timeout: Option<u64>,
 }

@@ -449,6 +449,18 @@ pub(super) const STEP_KEYS: &[Key] = &[
         also: &[],
     },
     Key {
+        name: "toolchain",
+        shape: Shape::Bool,
+        required: false,
+        default: "`false`",
+        meaning: "Whether the step gets the Erlang, Elixir and rebar3 that build the project: they are in its `PATH` and \
+                  part of its key, `MIX_ENV` is set, `mix.exs` and the configuration are among its inputs. After \
+                  `needs: [compile APP]`, `mix` finds that application compiled, with all that it depends on, and the \
+                  sources of dependencies in `deps/`.",
+        example: "toolchain: true",
+        also: &["tools", "elixir", "erlang", "mix"],
+    },
+    Key {
         name: "timeout",
         shape: Shape::Seconds,
         required: false,

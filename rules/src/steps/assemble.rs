@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use relgraph_cache::{Digest, Node, Store, StoreError, TreeBuilder, TreeError};
-use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
+use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError, StepResult};
 use serde::Serialize;
 
 use super::boot::{self, Boot};
 use super::compile::Seen;
-use super::{protocols, runtime, scripts, strip};
+use super::{functions, protocols, runtime, scripts, strip};
 use crate::project::BootFacts;
 
 /// The rule of this step.
@@ -27,6 +27,8 @@ pub struct Layer {
     pub output: String,
     /// The folder inside the release; empty: its root.
     pub into: String,
+    /// Whether it was made of the assembled release.
+    pub late: bool,
 }
 
 /// What a Mix release is put together from, besides layers.
@@ -44,6 +46,8 @@ pub struct MixParts {
     pub elixir: String,
     /// OTP's version.
     pub otp: String,
+    /// Whether functions of the user are among the steps of the release.
+    pub functions: bool,
 }
 
 /// What a release in Erlang alone is put together from, besides layers.
@@ -176,7 +180,11 @@ impl Assemble {
             if own.contains(&application.name.as_str()) {
                 let step = strip::step(&application.name);
                 let at = format!("lib/{}-{}", application.name, application.version);
-                trees.push((step.clone(), cx.need(&step)?.output("app")?, at));
+                let tree = match self.changed(cx, boot, &application.name)? {
+                    Some(tree) => tree,
+                    None => cx.need(&step)?.output("app")?,
+                };
+                trees.push((step.clone(), tree, at));
             }
         }
         trees.push((runtime::STEP.into(), cx.need(runtime::STEP)?.output("runtime")?, String::new()));
@@ -196,6 +204,37 @@ impl Assemble {
             }
         }
         Ok(trees)
+    }
+
+    fn functions(&self) -> bool {
+        matches!(&self.parts, Parts::Mix(mix) if mix.functions)
+    }
+
+    /// An application that a function of the user changed before it was put in here.
+    fn changed(
+        &self,
+        cx: &StepContext<'_>,
+        boot: &StepResult,
+        app: &str,
+    ) -> Result<Option<Digest>, StepError> {
+        if !self.functions() {
+            return Ok(None);
+        }
+        Ok(match cx.store.lookup(&boot.output(functions::CHANGED)?, app)? {
+            Some(Node::Directory { digest }) => Some(digest),
+            _ => None,
+        })
+    }
+
+    /// What functions had put into the release's folder before lies under all that is put there now.
+    fn over_placed(&self, cx: &StepContext<'_>, tree: TreeBuilder) -> Result<TreeBuilder, StepError> {
+        let placed = cx.need(boot::STEP)?.output(functions::PLACED)?;
+        if cx.store.directory(&placed)?.entries.is_empty() {
+            return Ok(tree);
+        }
+        let mut all = TreeBuilder::from_tree(cx.store, &placed)?;
+        lay_over(cx.store, &mut all, &tree.finish(cx.store)?, "")?;
+        Ok(all)
     }
 
     fn mix_files(
@@ -282,6 +321,11 @@ impl Action for Assemble {
         for &output in outputs {
             parts.digest(format!("input boot {output}"), &cx.need(boot::STEP)?.output(output)?);
         }
+        if self.functions() {
+            for output in [functions::PLACED, functions::OVERLAYS] {
+                parts.digest(format!("input boot {output}"), &cx.need(boot::STEP)?.output(output)?);
+            }
+        }
         if let Some(made) = self.parts.made() {
             parts.list("made with", [made.environment, made.elixir.unwrap_or("no Elixir"), made.otp]);
             parts.text("layout", made.layout);
@@ -305,6 +349,10 @@ impl Action for Assemble {
             Parts::None => {}
         }
         self.manifest(cx, &mut tree)?;
+        if self.functions() {
+            tree = self.over_placed(cx, tree)?;
+            lay_over(cx.store, &mut tree, &cx.need(boot::STEP)?.output(functions::OVERLAYS)?, "")?;
+        }
         for layer in &self.layers {
             let over = cx.need(&layer.step)?.output(&layer.output)?;
             let folders = trees.iter().map(|(_, _, at)| at.as_str());
@@ -316,7 +364,12 @@ impl Action for Assemble {
 }
 
 /// Lays a stored tree over another: what both have is the later one's, folders become one.
-fn lay_over(store: &Store, tree: &mut TreeBuilder, over: &Digest, into: &str) -> Result<(), StepError> {
+pub(super) fn lay_over(
+    store: &Store,
+    tree: &mut TreeBuilder,
+    over: &Digest,
+    into: &str,
+) -> Result<(), StepError> {
     for (path, node) in store.walk(over)? {
         let at = if into.is_empty() { path } else { format!("{into}/{path}") };
         match node {
@@ -329,7 +382,7 @@ fn lay_over(store: &Store, tree: &mut TreeBuilder, over: &Digest, into: &str) ->
 }
 
 /// `lib/APP/priv` as `lib/APP-VERSION/priv`, for an application of the release.
-fn versioned<'a>(into: &str, mut folders: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn versioned<'a>(into: &str, mut folders: impl Iterator<Item = &'a str>) -> String {
     let mut parts = into.splitn(3, '/');
     let (Some("lib"), Some(app), rest) = (parts.next(), parts.next(), parts.next()) else {
         return into.to_owned();

@@ -1,17 +1,20 @@
 //! `boot`: what lies below `releases/`: boot scripts, sys.config, vm.args, env scripts, and the list of applications.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use relgraph_cache::{Digest, Node, Store, TreeBuilder};
-use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
+use relgraph_cache::{Digest, Node, Probe, Store, TreeBuilder};
+use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError, StepResult};
 
 use super::assemble::conflict;
 use super::compile::{self, Seen};
 use super::config;
 use super::describe::Whole;
-use crate::attempt::Prepared;
+use super::functions::{Before, Functions};
+use crate::attempt::{Answered, Prepared};
 use crate::discover::{Native, Scope};
+use crate::foreign;
 use crate::namespace::{Namespace, Place};
 use crate::project::BootFacts;
 use crate::terms::Value;
@@ -35,6 +38,7 @@ pub enum Runtime {
 }
 
 /// Makes what lies below `releases/`.
+#[derive(Clone)]
 pub struct Boot {
     /// What it shares with the others.
     pub common: Common,
@@ -50,12 +54,16 @@ pub struct Boot {
     pub modes: Vec<(String, String)>,
     /// Its runtime.
     pub runtime: Runtime,
-    /// `unix`, `windows`.
-    pub executables_for: Vec<String>,
+    /// `unix`, `windows`; `None`: as the release's options say once its functions have run.
+    pub executables_for: Option<Vec<String>>,
     /// Whether it is laid out for hot upgrades.
     pub hot: bool,
     /// Whether protocols are consolidated.
     pub consolidated: bool,
+    /// Where Mix builds, seen from the project's folder.
+    pub build_path: String,
+    /// What its functions may change; `None`: there are none among its steps.
+    pub functions: Option<Functions>,
 }
 
 impl Boot {
@@ -69,7 +77,7 @@ impl Boot {
             .map_err(|e| StepError::internal(format!("release.json cannot be read: {e}")))
     }
 
-    fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
+    pub(super) fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = self.whole.namespace(cx)?;
         for seen in &self.applications {
             let result = cx.need(&compile::step(&seen.app))?;
@@ -80,13 +88,17 @@ impl Boot {
     }
 }
 
-impl Action for Boot {
-    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+impl Boot {
+    /// What is known of it before the VM runs.
+    pub(super) fn parts(&self, cx: &StepContext<'_>) -> Result<KeyParts, StepError> {
         let mut parts = self.common.parts(cx)?;
         parts.text("release", &self.release);
         parts.text("version", self.version.as_deref().unwrap_or("of the project"));
         parts.list("modes", self.modes.iter().map(|(app, mode)| format!("{app} {mode}")));
-        parts.list("executables", &self.executables_for);
+        match &self.executables_for {
+            Some(executables_for) => parts.list("executables", executables_for),
+            None => parts.text("executables", "as the steps of the release say"),
+        };
         parts.list("folders", self.whole.places());
         parts.list("applications", self.applications.iter().map(|seen| seen.app.as_str()));
         parts.text("layout", if self.hot { "hot upgrades" } else { "mix" });
@@ -100,17 +112,70 @@ impl Action for Boot {
             }
         };
         parts.digest("configuration", &cx.need("config")?.output("config")?);
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        if let Some(functions) = &self.functions {
+            functions.parts(&mut parts);
+        }
+        Ok(parts)
+    }
+}
+
+impl Action for Boot {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        Ok(Declared::discovering(self.parts(cx)?, Arc::new(self.namespace(cx)?)))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let tools = match &self.runtime {
+        let before = Before::default();
+        let prepare = |vm: &mut Vm<'_>| {
+            let prepared = self.prepare(cx, vm)?;
+            if self.functions.is_some() {
+                before.look(vm, &self.whole.layout, &self.release_path())?;
+            }
+            Ok(prepared)
+        };
+        let answered = self.whole.ask_with(cx, &self.common, "boot", self.tools(), &prepare)?;
+        let probes = self.probes(cx, &answered)?;
+        let mut outputs = self.outputs(cx, &answered.vm, &answered.said.answer)?;
+        if let Some(functions) = &self.functions {
+            let version = answered.said.answer["version"].as_str().unwrap_or_default();
+            outputs.extend(functions.outputs(cx, self, &answered.vm, &before, version)?);
+        }
+        Ok(Ran { probes, stable: answered.same, ..super::ran(answered.said.finished, outputs) })
+    }
+}
+
+impl Boot {
+    /// What of this machine the VM sees besides the project.
+    pub(super) fn tools(&self) -> Vec<(PathBuf, String)> {
+        match &self.runtime {
             Runtime::Other(erlang) => vec![(erlang.root.clone(), "runtime".to_owned())],
             Runtime::None | Runtime::Own => Vec::new(),
-        };
-        let prepare = |vm: &mut Vm<'_>| self.prepare(cx, vm);
-        let answered = self.whole.ask_with(cx, &self.common, "boot", tools, &prepare)?;
+        }
+    }
+
+    /// Where Mix assembles it, seen from the project's folder.
+    pub(super) fn release_path(&self) -> String {
+        format!("{}/rel/{}", self.build_path, self.release)
+    }
+
+    /// What a request depends on that was answered with all of the project in sight.
+    pub(super) fn probes(
+        &self,
+        cx: &StepContext<'_>,
+        answered: &Answered<'_>,
+    ) -> Result<Vec<Probe>, StepError> {
         let reach = self.whole.reach();
+        let facts = &answered.said.facts;
+        let (ignored, native) = match &self.functions {
+            None => (Vec::new(), Native::default()),
+            // What functions build, and what the programs that they start may read.
+            Some(_) => {
+                let folder = answered.vm.real(&self.whole.layout.project());
+                let variables = foreign::variables(&facts.programs, &folder);
+                let ignored = [self.whole.ignored(), vec![self.whole.layout.at(&self.build_path)]].concat();
+                (ignored, Native { compiled: false, variables })
+            }
+        };
         let scope = Scope {
             namespace: &self.namespace(cx)?,
             reach: Some(&reach),
@@ -121,25 +186,28 @@ impl Action for Boot {
                 .iter()
                 .map(|seen| (self.whole.layout.at(&seen.build), seen.app.clone()))
                 .collect(),
-            ignored: Vec::new(),
-            native: Native::default(),
+            ignored,
+            native,
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
-        let mut probes = scope.probes(&answered.said.facts, cx.env)?;
-        probes.extend(answered.probes);
-        let outputs = self.outputs(cx, &answered.vm, &answered.said.answer)?;
-        Ok(Ran { probes, stable: answered.same, ..super::ran(answered.said.finished, outputs) })
+        let mut probes = scope.probes(facts, cx.env)?;
+        probes.extend(answered.probes.iter().cloned());
+        if let Some(functions) = &self.functions {
+            probes.extend(functions.probes(&self.whole.layout));
+        }
+        Ok(probes)
     }
-}
 
-impl Boot {
-    fn prepare(&self, cx: &StepContext<'_>, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
+    pub(super) fn prepare(&self, cx: &StepContext<'_>, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
         let same = self.whole.stage(vm)?;
         let mut paths = Vec::new();
         for seen in &self.applications {
             let folder = self.whole.layout.at(&seen.build);
             vm.copy_tree(&cx.need(&compile::step(&seen.app))?.output("app")?, &folder)?;
             paths.push(Value::text(vm.inside(&format!("{folder}/ebin"))));
+        }
+        if let Some(functions) = &self.functions {
+            functions.link(vm, &self.whole.layout)?;
         }
         let tree = cx.need("config")?.output("config")?;
         let mut files = Vec::new();
@@ -165,11 +233,17 @@ impl Boot {
             ("config", Value::List(config)),
             ("include_erts", include_erts),
             ("applications", Value::List(modes)),
-            ("executables_for", Value::List(self.executables_for.iter().map(Value::atom).collect())),
+            ("path", Value::text(vm.inside(&self.whole.layout.at(&self.release_path())))),
+            ("functions", Value::Bool(self.functions.is_some())),
             ("upgrades", Value::atom(if self.hot { "hot" } else { "none" })),
             ("consolidated", Value::Bool(self.consolidated)),
         ];
         pairs.extend(self.version.as_ref().map(|version| ("version", Value::text(version))));
+        let executables_for = self.executables_for.iter();
+        pairs.extend(
+            executables_for
+                .map(|all| ("executables_for", Value::List(all.iter().map(Value::atom).collect()))),
+        );
         pairs
     }
 

@@ -362,14 +362,19 @@ impl Compile {
     }
 }
 
-/// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its
-/// specification.
-pub(crate) fn outputs(store: &Store, build: &Path, app: &str) -> Result<BTreeMap<String, Digest>, StepError> {
+/// What counts of a folder that an application was built in.
+pub(crate) fn tree(store: &Store, build: &Path) -> Result<Digest, StepError> {
     let kept = |path: &str| {
         let top = path.split('/').next().unwrap_or_default();
         ["ebin", "include", "priv"].contains(&top)
     };
-    let tree = store.ingest_dereferenced(build, &kept)?;
+    Ok(store.ingest_dereferenced(build, &kept)?)
+}
+
+/// What a compiled application gives to others: itself, what they see of its modules, what concerns protocols, and its
+/// specification.
+pub(crate) fn outputs(store: &Store, build: &Path, app: &str) -> Result<BTreeMap<String, Digest>, StepError> {
+    let tree = tree(store, build)?;
     let ebin = build.join("ebin");
     let mut names: Vec<String> = fs::read_dir(&ebin)
         .into_iter()

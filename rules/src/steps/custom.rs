@@ -11,6 +11,7 @@ use relgraph_cache::{Digest, Link, TreeBuilder};
 use relgraph_engine::{Action, Declared, KeyParts, Mount, Ran, Rule, SandboxSpec, StepContext, StepError};
 
 use super::assemble::conflict;
+use super::tools::{self, Tools};
 use super::{compile, generated};
 use crate::schema::CustomStep;
 use crate::source::{Entry, Snapshot};
@@ -41,17 +42,24 @@ pub struct Custom {
     pub applications: Vec<Compiled>,
     /// Other steps of the user that it needs: what they made lies where they made it.
     pub after: Vec<String>,
+    /// The step that the assembled release comes out of, where it sees that, and where it lies below the project's folder.
+    pub release: Option<(String, String)>,
+    /// What builds the project, where it is wanted.
+    pub tools: Option<Tools>,
 }
 
 impl Custom {
-    /// The files that the globs of `inputs` name, sorted.
-    pub fn inputs(&self) -> Result<BTreeMap<&str, &Entry>, StepError> {
-        let mut found = BTreeMap::new();
+    /// The files that the globs of `inputs` name, and those that `mix` reads, sorted.
+    fn inputs(&self, cx: &StepContext<'_>) -> Result<BTreeMap<&str, &Entry>, StepError> {
+        let mut found = match &self.tools {
+            Some(tools) => tools.files(cx, &self.files)?,
+            None => BTreeMap::new(),
+        };
         for pattern in &self.step.inputs {
-            let before = found.len();
+            let mut named = BTreeMap::new();
             let pattern = pattern.trim_start_matches("./");
             if !pattern.contains(['*', '?', '[', '{', '\\']) {
-                self.literal(pattern.trim_end_matches('/'), &mut found);
+                self.literal(pattern.trim_end_matches('/'), &mut named);
             } else {
                 let glob = GlobBuilder::new(pattern)
                     .literal_separator(true)
@@ -60,16 +68,17 @@ impl Custom {
                     .compile_matcher();
                 let fixed = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();
                 let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-                found.extend(
+                named.extend(
                     self.files
                         .inside(folder)
                         .filter(|(path, entry)| **entry != Entry::Directory && glob.is_match(path)),
                 );
             }
-            if found.len() == before {
+            if named.is_empty() {
                 return Err(StepError::input(format!("no file matches the input `{pattern}`"))
                     .with_hint("inputs are globs seen from the project's folder: `assets/**/*.js`"));
             }
+            found.extend(named);
         }
         Ok(found)
     }
@@ -89,14 +98,17 @@ impl Custom {
 
 impl Action for Custom {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
-        let mut parts = KeyParts::new();
+        let mut parts = match &self.tools {
+            Some(tools) => tools.parts(cx)?,
+            None => KeyParts::new(),
+        };
         parts.text("command", self.step.script());
         parts.list("outputs", &self.step.outputs);
         parts.text("network", if self.step.network { "yes" } else { "no" });
         for (name, value) in &self.step.env {
             parts.text(format!("env {name}"), value);
         }
-        for (path, entry) in self.inputs()? {
+        for (path, entry) in self.inputs(cx)? {
             match entry {
                 Entry::File { digest, executable } => parts.digest(
                     format!("source {path}{}", if *executable { " (executable)" } else { "" }),
@@ -119,13 +131,18 @@ impl Action for Custom {
         for step in &self.after {
             parts.digest(format!("input {step}"), &cx.need(step)?.output("files")?);
         }
+        if let Some((step, at)) = &self.release {
+            parts.digest(format!("input {step}"), &cx.need(step)?.output("release")?);
+            parts.text("place of the release", at);
+        }
         Ok(Declared::new(parts))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let scratch = cx.store.scratch()?;
         let prefix = cx.sandbox.prefix(scratch.path());
-        let project = scratch.path().join(PROJECT);
+        let place = self.tools.as_ref().map_or(PROJECT.to_owned(), Tools::place);
+        let project = scratch.path().join(&place);
         for step in &self.after {
             let made = cx.need(step)?.output("files")?;
             let over = scratch.path().join("made");
@@ -133,10 +150,16 @@ impl Action for Custom {
             move_into(&over, &project)?;
         }
         let mut stable = true;
+        if let Some(tools) = &self.tools {
+            stable &= tools.stage(cx, scratch.path(), &prefix)?;
+        }
         fs::create_dir_all(&project).map_err(|e| StepError::io("create", &project, &e))?;
-        for (path, entry) in self.inputs()? {
+        for (path, entry) in self.inputs(cx)? {
             let to = project.join(path);
             make_parent(&to)?;
+            if to.is_symlink() {
+                fs::remove_file(&to).map_err(|e| StepError::io("replace", &to, &e))?;
+            }
             let from = self.files.root().join(path);
             match entry {
                 Entry::Directory => {}
@@ -164,16 +187,29 @@ impl Action for Custom {
             make_parent(&project.join(output))?;
         }
         let mut mounts = Vec::new();
-        for Compiled { app, build, .. } in &self.applications {
-            let tree = cx.store.checkout(&cx.need(&compile::step(app))?.output("app")?)?;
-            mounts.push(Mount::read_only(tree, format!("{prefix}/{PROJECT}/{build}")));
+        for Compiled { app, build: at, .. } in &self.applications {
+            let tree = cx.need(&compile::step(app))?.output("app")?;
+            match &self.tools {
+                Some(tools) => tools::put(cx, &tree, &scratch.path().join(tools.layout.at(at)))?,
+                None => {
+                    let at = format!("{prefix}/{place}/{at}");
+                    mounts.push(Mount::read_only(cx.store.checkout(&tree)?, at));
+                }
+            }
+        }
+        if let Some((step, at)) = &self.release {
+            let tree = cx.store.checkout(&cx.need(step)?.output("release")?)?;
+            mounts.push(Mount::read_only(tree, format!("{prefix}/{place}/{at}")));
+        }
+        if let Some(tools) = &self.tools {
+            mounts.extend(tools.mounts(cx, &prefix)?);
         }
         let spec = SandboxSpec {
             work: scratch.path().to_owned(),
             mounts,
             argv: ["sh", "-eu", "-c"].map(str::to_owned).into_iter().chain([self.step.script()]).collect(),
-            env: self.environment(&prefix),
-            cwd: format!("{prefix}/{PROJECT}"),
+            env: self.environment(cx, &prefix),
+            cwd: format!("{prefix}/{place}"),
             network: self.step.network,
             timeout: self.step.timeout.map(Duration::from_secs),
             ..SandboxSpec::default()
@@ -187,7 +223,7 @@ impl Action for Custom {
 }
 
 impl Custom {
-    fn environment(&self, prefix: &str) -> BTreeMap<String, String> {
+    fn environment(&self, cx: &StepContext<'_>, prefix: &str) -> BTreeMap<String, String> {
         let mut env: BTreeMap<String, String> = [
             ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
             ("HOME", format!("{prefix}/home")),
@@ -199,6 +235,7 @@ impl Custom {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        env.extend(self.tools.iter().flat_map(|tools| tools.env(cx, prefix)));
         env.extend(self.step.env.clone());
         env
     }
@@ -233,7 +270,7 @@ fn make_parent(path: &std::path::Path) -> Result<(), StepError> {
 }
 
 /// Moves what is in a folder into another, folders that both have becoming one.
-pub(super) fn move_into(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
+pub(crate) fn move_into(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
     if !to.exists() {
         make_parent(to)?;
         return fs::rename(from, to).map_err(|e| StepError::io("move", from, &e));

@@ -25,7 +25,7 @@ const ERLANG: [Source; 5] = [
 ];
 
 /// What talks to Mix.
-const ELIXIR: [Source; 8] = [
+const ELIXIR: [Source; 9] = [
     ("relgraph_boot.ex", include_str!("../../beam/relgraph_boot.ex")),
     ("relgraph_compile.ex", include_str!("../../beam/relgraph_compile.ex")),
     ("relgraph_config.ex", include_str!("../../beam/relgraph_config.ex")),
@@ -33,6 +33,7 @@ const ELIXIR: [Source; 8] = [
     ("relgraph_describe.ex", include_str!("../../beam/relgraph_describe.ex")),
     ("relgraph_hex.ex", include_str!("../../beam/relgraph_hex.ex")),
     ("relgraph_mix.ex", include_str!("../../beam/relgraph_mix.ex")),
+    ("relgraph_release.ex", include_str!("../../beam/relgraph_release.ex")),
     ("relgraph_runtime.ex", include_str!("../../beam/relgraph_runtime.ex")),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relgraph_cache::TreeBuilder;
 use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
 
-use super::assemble::{self, conflict};
+use super::assemble::conflict;
 use crate::package;
 use crate::schema::PackageFormat;
 
@@ -21,6 +21,8 @@ pub fn step(format: PackageFormat) -> String {
 pub struct Package {
     /// Its format.
     pub format: PackageFormat,
+    /// The step that the release comes out of.
+    pub of: String,
 }
 
 /// The name of the file in the output `package`.
@@ -29,13 +31,13 @@ pub const FILE: &str = "package";
 impl Action for Package {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut parts = KeyParts::new();
-        parts.digest(format!("input {}", assemble::STEP), &cx.need(assemble::STEP)?.output("release")?);
+        parts.digest(format!("input {}", self.of), &cx.need(&self.of)?.output("release")?);
         parts.text("format", self.format.name());
         Ok(Declared::new(parts))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let tree = cx.need(assemble::STEP)?.output("release")?;
+        let tree = cx.need(&self.of)?.output("release")?;
         let scratch = cx.store.scratch()?;
         let out = scratch.path().join("package");
         match self.format {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use relgraph_cache::{Digest, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError, StepResult};
 
-use super::assemble::{self, conflict};
+use super::assemble::conflict;
 use super::strip::NO_WARN_UNDEFINED;
 use super::{boot, compile, strip};
 use crate::native::{NativeFile, Target};
@@ -29,11 +29,13 @@ pub struct Preflight {
     pub toolchain: Option<Arc<Toolchain>>,
     /// The machines that the release is for, as far as release.yaml says.
     pub target: Target,
+    /// The step that the release comes out of.
+    pub of: String,
     /// Whether its runtime comes from another installation than the one that builds it.
     pub foreign: bool,
 }
 
-/// The steps that it needs besides `assemble`.
+/// The steps that it needs besides the one that the release comes out of.
 pub fn needs(applications: &[(String, bool, String)]) -> Vec<String> {
     applications.iter().flat_map(|(app, _, _)| [compile::step(app), strip::step(app)]).collect()
 }
@@ -70,7 +72,7 @@ impl Preflight {
     }
 
     fn around(&self, cx: &StepContext<'_>) -> Result<Around, StepError> {
-        let tree = cx.need(assemble::STEP)?.output("release")?;
+        let tree = cx.need(&self.of)?.output("release")?;
         let mut parts = Vec::new();
         for (app, own, dest) in &self.applications {
             let compiled = cx.need(&compile::step(app))?.output("app")?;
@@ -129,7 +131,7 @@ fn is_released(store: &Store, tree: &Digest, app: &str) -> Result<bool, StepErro
 impl Action for Preflight {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut parts = KeyParts::new();
-        let release = cx.need(assemble::STEP)?.output("release")?;
+        let release = cx.need(&self.of)?.output("release")?;
         parts.digest("release", &release);
         parts.text("target", self.target.to_string());
         parts.text("runtime", if self.foreign { "of another installation" } else { "own" });
@@ -156,7 +158,7 @@ impl Action for Preflight {
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let around = self.around(cx)?;
-        let tree = cx.need(assemble::STEP)?.output("release")?;
+        let tree = cx.need(&self.of)?.output("release")?;
         let findings = preflight::look(&Release::read(cx.store, &tree, &around)?)?;
         let json = serde_json::to_vec_pretty(&findings)
             .map_err(|e| StepError::internal(format!("what was found cannot be written: {e}")))?;

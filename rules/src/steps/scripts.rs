@@ -7,6 +7,7 @@ use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepEr
 
 use super::assemble::conflict;
 use super::boot::{self, Boot};
+use crate::project::BootFacts;
 
 /// The rule of this step.
 pub const RULE: Rule = Rule { name: "scripts", version: 1 };
@@ -19,13 +20,17 @@ const WINDOWS: &str = include_str!("../../templates/cli.bat");
 
 /// Writes the launchers.
 pub struct Scripts {
-    /// `unix`, `windows`.
-    pub executables_for: Vec<String>,
+    /// `unix`, `windows`; `None`: as the step `boot` says.
+    pub executables_for: Option<Vec<String>>,
     /// Whether the release has Elixir to start and to control it.
     pub elixir: bool,
 }
 
 impl Scripts {
+    fn executables_for<'a>(&'a self, facts: &'a BootFacts) -> &'a [String] {
+        self.executables_for.as_ref().unwrap_or(&facts.executables_for)
+    }
+
     /// The script for Unix. What differs without Elixir stands between two marks.
     fn unix(&self) -> String {
         let mut text = String::new();
@@ -52,9 +57,9 @@ impl Action for Scripts {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
         let mut parts = KeyParts::new();
-        parts.text("release", facts.name);
+        parts.text("release", &facts.name);
         parts.text("reboot", if facts.reboot { "yes" } else { "no" });
-        parts.list("executables", &self.executables_for);
+        parts.list("executables", self.executables_for(&facts));
         parts.digest("template unix", &Digest::of(self.unix().as_bytes()));
         parts.digest("template windows", &Digest::of(WINDOWS.as_bytes()));
         Ok(Declared::new(parts))
@@ -66,7 +71,7 @@ impl Action for Scripts {
         // writes a second dash, with which the flag sets nothing and the system reboots into interactive mode.
         let mode = if facts.reboot { "-elixir config_provider_reboot_mode" } else { "-mode" };
         let mut tree = TreeBuilder::new();
-        for os in &self.executables_for {
+        for os in self.executables_for(&facts) {
             let (template, name) = match os.as_str() {
                 "windows" => (WINDOWS.to_owned(), format!("bin/{}.bat", facts.name)),
                 _ => (self.unix(), format!("bin/{}", facts.name)),

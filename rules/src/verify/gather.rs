@@ -114,7 +114,11 @@ fn layers(
     for (index, folder) in lowering.file.overlays.iter().flatten().enumerate() {
         add(format!("overlays[{index}]"), &overlay::step(&folder.to_string_lossy()), "")?;
     }
-    for (name, step) in lowering.file.steps.iter().filter(|(_, step)| !step.outputs.is_empty()) {
+    // What is made of the assembled release comes last.
+    let late = lowering.late();
+    let mut steps: Vec<_> = lowering.file.steps.iter().filter(|(_, step)| !step.outputs.is_empty()).collect();
+    steps.sort_by_key(|(name, _)| late.contains(name));
+    for (name, step) in steps {
         add(format!("steps.{name}"), name, &step.into)?;
     }
     Ok(layers)
