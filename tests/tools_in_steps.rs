@@ -156,7 +156,8 @@ const TILL: Files<'_> = &[
     ("prices.txt", "bread 3\n"),
     (
         "tools/prices.escript",
-        r#"main([]) ->
+        r#"#!/usr/bin/env escript
+main([]) ->
     {ok, Text} = file:read_file("prices.txt"),
     [Name, Price] = string:lexemes(Text, " \n"),
     Code = ["-module(till_prices).\n-export([", Name, "/0]).\n", Name, "() -> ", Price, ".\n"],

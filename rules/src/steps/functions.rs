@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relgraph_cache::{Digest, Probe, TreeBuilder};
+use relgraph_cache::{Digest, Node, Probe, TreeBuilder};
 use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
 use walkdir::WalkDir;
 
@@ -259,8 +259,10 @@ impl Action for ReleaseSteps {
             vm.copy_tree(&boot.output(LEFT)?, LEFT)?;
             custom::move_into(&vm.real(LEFT), &vm.real(&layout.project()))?;
             vm.copy_tree(&assembled, &release)?;
-            vm.copy_tree(&boot.output(HANDED)?, HANDED)?;
-            pairs.push(("handed", Value::text(vm.inside(&format!("{HANDED}/release")))));
+            if let Some(Node::File { digest, .. }) = cx.store.lookup(&boot.output(HANDED)?, "release")? {
+                vm.write("config/handed", &cx.store.read(&digest)?)?;
+            }
+            pairs.push(("handed", Value::text(vm.inside("config/handed"))));
             Ok((same, pairs))
         };
         let tools = self.boot.tools();
