@@ -68,6 +68,7 @@ const PARCEL: Files<'_> = &[
     File.mkdir_p!(extra)
     for file <- Path.wildcard("notes/*.txt"), do: File.cp!(file, Path.join(extra, Path.basename(file)))
     File.cp!("generated/names.txt", Path.join(extra, "names.txt"))
+    File.cp_r!("deps/wrap/include", Path.join(extra, "headers"))
     File.write!(Path.join(extra, "label.txt"), System.get_env("PARCEL_LABEL", "none"))
     File.rm!(Path.join(release.version_path, "remote.vm.args"))
     script = Path.join(release.path, "bin/hello")
@@ -104,8 +105,13 @@ end
         "deps/wrap/mix.exs",
         r#"defmodule Wrap.MixProject do
   use Mix.Project
-  def project, do: [app: :wrap, version: "0.2.0", deps: []]
+  def project, do: [app: :wrap, version: "0.2.0", deps: [], compilers: [:header] ++ Mix.compilers()]
   def application, do: []
+end
+
+defmodule Mix.Tasks.Compile.Header do
+  use Mix.Task.Compiler
+  def run(_), do: {File.write!("include/made.hrl", "-define(MADE, 1).\n"), []}
 end
 "#,
     ),
@@ -127,7 +133,7 @@ end
   end
 
   def sums(release) do
-    files = Path.wildcard(Path.join(release.path, "extra/*"))
+    files = Path.wildcard(Path.join(release.path, "extra/*.txt"))
     lines = for file <- Enum.sort(files), do: "#{:erlang.crc32(File.read!(file))} #{Path.basename(file)}\n"
     File.write!(Path.join(release.version_path, "sums.txt"), lines)
     release
@@ -148,6 +154,7 @@ end
 "##,
     ),
     ("deps/wrap/priv/wrap.txt", "wrap\n"),
+    ("deps/wrap/include/wrap.hrl", "-define(WRAP, 1).\n"),
 ];
 
 fn parcel(space: &TestSpace) -> Project {

@@ -195,8 +195,9 @@ fn steps_come_before_and_after_the_compilation_of_an_application_of_rebar3() {
     assert_eq!((read("asked.txt"), read("lib/till-0.1.0/priv/names.txt")), ("3\n".into(), "bread".into()));
     assert!(!project.dir.join("src/till_prices.erl").exists(), "the checkout is left as it is");
     project.build().assert_nothing_to_do();
-    project.write("src/till_prices.erl", "what lies there is not what counts");
-    project.build().assert_nothing_to_do();
+    // What lies there is not what counts; rebar3 is asked again what the project is, as with every new name in `src`.
+    project.write("src/till_prices.erl", "nothing to compile");
+    assert!(!project.ran().contains("compile till"));
     project.write("prices.txt", "bread 4\n");
     assert!(project.ran().is_superset(&set(&["prices", "compile till", "asked", "assemble"])));
     assert_eq!(read("asked.txt"), "4\n");

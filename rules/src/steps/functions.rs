@@ -71,10 +71,11 @@ impl Functions {
         }
     }
 
-    /// Makes `priv` of each application what it is where Mix builds: a link to that of the sources.
+    /// Makes `priv` and `include` of each application what they are where Mix builds: links to those of the sources, in
+    /// which compilations have made what they make there.
     pub(super) fn link(&self, vm: &Vm<'_>, layout: &Layout) -> Result<(), StepError> {
-        for home in self.homes.iter().filter(|_| self.here) {
-            let (source, built) = (layout.at(&home.dest) + "/priv", layout.at(&home.build) + "/priv");
+        for (home, part) in self.linked() {
+            let [source, built] = [&home.dest, &home.build].map(|at| layout.at(&format!("{at}/{part}")));
             let (real, link) = (vm.real(&source), vm.real(&built));
             if !real.is_dir() || !link.is_dir() {
                 continue;
@@ -91,8 +92,12 @@ impl Functions {
 
     /// What is read through these links was made by compilations.
     pub(super) fn probes(&self, layout: &Layout) -> Vec<Probe> {
+        self.linked().map(|(home, part)| Probe::Tree(layout.at(&format!("{}/{part}", home.build)))).collect()
+    }
+
+    fn linked(&self) -> impl Iterator<Item = (&Home, &'static str)> {
         let homes = self.homes.iter().filter(|_| self.here);
-        homes.map(|home| Probe::Tree(layout.at(&home.build) + "/priv")).collect()
+        homes.flat_map(|home| ["priv", "include"].map(|part| (home, part)))
     }
 
     /// What functions that ran in a VM left there.

@@ -99,7 +99,10 @@ impl Copy {
     ) -> Result<(SandboxSpec, PathBuf), StepError> {
         let prefix = cx.sandbox.prefix(&self.work);
         let folder = format!("{prefix}/driver");
-        let path = format!("{prefix}/release");
+        // Where Mix has it anyway: functions among its steps are told, and the package lies beside it.
+        let at = format!("_build/{}/rel/{}", common.environment, name.unwrap_or("release"));
+        let at = self.layout.at(&at);
+        let path = format!("{prefix}/{at}");
         let mut args = vec!["-S", "mix", "release"];
         args.extend(name);
         args.extend(["--overwrite", "--path", &path]);
@@ -113,7 +116,7 @@ impl Copy {
         if common.toolchain.rebar3.is_some() {
             spec.env.insert("MIX_REBAR3".to_owned(), format!("{prefix}/tools/rebar3"));
         }
-        Ok((spec, self.work.join("release")))
+        Ok((spec, self.work.join(at)))
     }
 
     fn rebar3(
