@@ -177,7 +177,6 @@ impl Action for Make {
                 sources: foreign::has_native(&vm.real(&at)),
                 set: self.common.set(cx),
                 variables: foreign::variables(&said.facts.programs, &vm.real(&at)),
-                ..Native::default()
             },
             ignores: &|_, _| false,
             own: vec![at.clone(), "shared".to_owned()],
