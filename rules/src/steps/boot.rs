@@ -173,7 +173,7 @@ impl Boot {
                 let folder = answered.vm.real(&self.whole.layout.project());
                 let variables = foreign::variables(&facts.programs, &folder);
                 let ignored = [self.whole.ignored(), vec![self.whole.layout.at(&self.build_path)]].concat();
-                (ignored, Native { compiled: false, variables })
+                (ignored, Native { variables, ..Native::default() })
             }
         };
         let scope = Scope {
