@@ -1,22 +1,24 @@
 #!/bin/sh
 # Runs tests with the Erlang, Elixir and rebar3 of other releases of Debian, each on a system of its own made from Debian's
 # packages; writes what came of it to docs/runtimes.md. Arguments are the releases: trixie and forky, unless others are named.
-# Root is not needed.
+# TESTS names other tests than the usual ones; where either is chosen, the page stays as it is. Root is not needed.
 set -eu
 
 cd "$(dirname "$0")/.."
 scripts/packages.sh bwrap=bubblewrap dpkg-deb=dpkg
 target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
 roots=$target/tmp/runtimes
-tests='same_as_mix verify boots relx'
 page=docs/runtimes.md
-[ $# -gt 0 ] && page=/dev/stdout || set -- trixie forky
+[ $# = 0 ] && [ -z "${TESTS-}" ] || page=/dev/stdout
+[ $# != 0 ] || set -- trixie forky
+tests=${TESTS:-same_as_mix verify boots relx}
 
 # The programs of the tests, built here: an older C library than those of the other systems.
 for test in $tests; do named="${named-} --test $test"; done
 # Not quoted: one word per test.
 # shellcheck disable=SC2086
 cargo test --locked --no-run $named
+# shellcheck disable=SC2086
 programs=$(cargo test --locked --no-run $named 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 
 # What follows the root, started on its system: with this folder, its own /tmp, and the network of the machine.
@@ -53,6 +55,8 @@ for release in "$@"; do
     on "$root" "$program" --test-threads 1 > "$said" 2>&1 || status=1
     cat "$said"
     passed=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$said")
+    # Not for the shell: quotes of the page.
+    # shellcheck disable=SC2016
     failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/`\1`/p' "$said" | tr '\n' ' ')
     row="$row ${passed:-none} passed${failed:+, failed: $failed} |"
   done
@@ -65,6 +69,7 @@ done
   echo "What \`make test-runtimes\` said the last time: tests with the Erlang, Elixir and rebar3 of other releases of Debian, each on a"
   echo "system of its own. Written by scripts/test-runtimes.sh."
   echo
+  # shellcheck disable=SC2016
   echo "| Debian | OTP | Elixir | rebar3 |$(for test in $tests; do printf ' `%s` |' "$test"; done)"
   echo "|---|---|---|---|$(for test in $tests; do printf -- '---|'; done)"
   cat "$roots.md"

@@ -10,7 +10,7 @@ use support::{Said, TestSpace};
 const APP: &str = "{application, hut, [{description, \"hut\"}, {vsn, \"0.1.0\"}, {registered, []}, \
                    {applications, [kernel, stdlib]}]}.\n";
 
-const SYS: &str = "%% Filled in by the start script: ${NOTHING}\n[{hut, [{port, ${PORT}},\n  {name, \"${NAME:-hut}\"},\n  \
+const SYS: &str = "%% Filled in by the start script: ${NOTHING}\n[{hut, [{port, ${PORT}},\n  {name, \"${TITLE:-hut}\"},\n  \
                    {secret, \"${SECRET}\"},\n  {hooked, \"${HOOKED}\"}]}].\n";
 
 #[track_caller]
@@ -63,7 +63,7 @@ fn templates_of_relx() {
             "etc/hut.args:1:",
         ],
     );
-    for name in ["NOTHING", "HOOKED", "NAME ", "cannot be read"] {
+    for name in ["NOTHING", "HOOKED", "TITLE", "cannot be read"] {
         assert!(!said.err.contains(name), "{name}: {}", said.err);
     }
     let good = "PORT=80\nSECRET=hunter2\nNODE=hut@localhost\nFOR_HOOK=1\nUNUSED_ONE=1\n";
@@ -73,7 +73,7 @@ fn templates_of_relx() {
         &said.out,
         &[
             "the configuration can be read with prod.env",
-            "NAME is asked for and not in prod.env: \"hut\" is taken",
+            "TITLE is asked for and not in prod.env: \"hut\" is taken",
             "PROCESSES is asked for and not in prod.env: \"5000\" is taken",
             "UNUSED_ONE is in prod.env, and the configuration does not ask for it",
         ],
@@ -86,7 +86,13 @@ fn templates_of_relx() {
     // What does not fit in: the secret has a quote in it, and is not shown.
     let said = ask(&project, &good.replace("hunter2", "hun\"ter2"));
     assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
-    told(&said.err, &["filled in, releases/0.1.0/sys.config cannot be read, line 4", "etc/hut.config:4:"]);
+    told(
+        &said.err,
+        &[
+            "filled in, releases/0.1.0/sys.config cannot be read, line 4, column 17: look at the value of SECRET",
+            "etc/hut.config:4:",
+        ],
+    );
     assert!(!format!("{}{}", said.out, said.err).contains("ter2"), "{}", said.err);
     // A value that asks for another one, as relx's script understands it.
     let said = ask(&project, &good.replace("hunter2", "${INNER}"));
@@ -103,7 +109,10 @@ fn templates_of_relx() {
     project.edit("rebar.config", "{extended_start_script, true}", "{extended_start_script, false}");
     let said = ask(&project, good);
     assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
-    told(&said.err, &["bin/hut does not fill in releases/0.1.0/vm.args.src", "{extended_start_script, true}"]);
+    told(
+        &said.err,
+        &["bin/hut does not fill in releases/0.1.0/vm.args.src", "{extended_start_script, true}"],
+    );
 }
 
 #[test]
@@ -120,12 +129,19 @@ fn templates_of_a_project_of_no_tool() {
     assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
     let said = ask(&project, &good.replace("PORT=80", "PORT=eighty}"));
     assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
-    told(&said.err, &["filled in, releases/0.1.0/sys.config cannot be read, line 2", "config/sys.config.src:2:"]);
+    told(
+        &said.err,
+        &["filled in, releases/0.1.0/sys.config cannot be read, line 2", "config/sys.config.src:2:"],
+    );
     assert!(!said.err.contains("eighty"), "{}", said.err);
     // Nothing to fill in: what the file has is there for nothing.
-    std::fs::rename(project.dir.join("config/sys.config.src"), project.dir.join("sys.config")).expect("moved");
+    std::fs::rename(project.dir.join("config/sys.config.src"), project.dir.join("sys.config"))
+        .expect("moved");
     let json = project.ask(&["preflight", "--env-file", "prod.env", "--format", "json"]);
     let json: Value = serde_json::from_str(&json.out).expect("JSON");
     let unused = json["environment"]["unused"].as_array().expect("a list").iter();
-    assert_eq!(unused.filter_map(Value::as_str).map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), set(&["HOOKED", "PORT", "SECRET"]));
+    assert_eq!(
+        unused.filter_map(Value::as_str).map(str::to_owned).collect::<std::collections::BTreeSet<_>>(),
+        set(&["HOOKED", "PORT", "SECRET"])
+    );
 }

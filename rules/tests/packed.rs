@@ -74,7 +74,8 @@ fn found(theirs: &[Entry<'_>], time: u64, owner: u64) -> (Vec<String>, [usize; 3
     let ours = package(&folder.path().join("ours"), &OURS, 1, 0);
     let theirs = package(&folder.path().join("theirs"), theirs, time, owner);
     let mut report = Report::default();
-    compare(&mut report, "app.tar.gz", (&ours, &listing), (&theirs, &listing), &Names::same("app", "1")).unwrap();
+    compare(&mut report, "app.tar.gz", (&ours, &listing), (&theirs, &listing), &Names::same("app", "1"))
+        .unwrap();
     let line = |finding: &relgraph_rules::verify::Finding| {
         let why = finding.explained.as_ref().map(|why| format!(" ({})", why.detail)).unwrap_or_default();
         format!("{}: {}{why}", finding.path, finding.place)

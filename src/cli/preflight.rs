@@ -89,7 +89,8 @@ fn start(
     environment: &Environment,
 ) -> Result<Start, Stop> {
     let (Some(common), Some(boot)) = (&session.lowering.common, report.result(boot::STEP)) else {
-        let message = "`--env-file` reads the configuration of projects in Elixir and Erlang, and this is none";
+        let message =
+            "`--env-file` reads the configuration of projects in Elixir and Erlang, and this is none";
         return Err(Stop::wrong(Diagnostic::error(message)));
     };
     let failed = |error: relgraph_engine::StepError| {

@@ -10,8 +10,8 @@ use relgraph_engine::{RunReport, StepError, StepErrorKind};
 use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::compare;
 use relgraph_rules::diagnostic::Diagnostic;
-use relgraph_rules::staging::Staging;
 use relgraph_rules::schema::PackageFormat;
+use relgraph_rules::staging::Staging;
 use relgraph_rules::steps::{assemble, package};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::verify::clock::Window;
@@ -231,7 +231,11 @@ fn packages(
     let Some(step) = built.report.result(&package::step(PackageFormat::TarGz)) else {
         let finding = Finding::new(&name, Part::Presence).texts(None, Some("a package".to_owned()));
         let asked = session.lowering.file.package.is_some();
-        report.findings.push(if asked { finding.because(Reason::ReleaseYaml, "`package:`") } else { finding });
+        report.findings.push(if asked {
+            finding.because(Reason::ReleaseYaml, "`package:`")
+        } else {
+            finding
+        });
         let counts = report.counts;
         report.count(counts.same + counts.explained + counts.unexplained + 1);
         return Ok(());

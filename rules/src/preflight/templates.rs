@@ -28,6 +28,9 @@ enum Script {
 /// How often a value may lead to another one: relx's script would go on for ever.
 const MOST: usize = 64;
 
+/// By how many bytes a text may grow on the way.
+const LARGEST: usize = 1 << 16;
+
 /// What is asked for in a text.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
@@ -95,7 +98,7 @@ pub fn templates(
         let place = source_of(root, name, &text).unwrap_or_else(|| at.clone());
         let filled = filling.fill(script, &place, &text);
         if name == "sys.config" {
-            filling.read_back(&path, &place, &filled);
+            filling.read_back(&path, &place, &text, &filled);
         }
     }
     Ok(filling.done())
@@ -123,20 +126,19 @@ impl Filling<'_> {
         }
         let mut filled = replaced(text, self.environment.variables());
         let mut rounds = 0;
-        while script == Script::Again && filled.contains("${") && rounds < MOST {
+        let asks = |filled: &str| script == Script::Again && pieces(filled).next().is_some();
+        while asks(&filled) && rounds < MOST && filled.len() < text.len() + LARGEST {
             for asked in asked(&filled) {
                 self.look_up(place, &asked);
             }
-            let next = replaced(&filled, self.environment.variables());
-            if next == filled {
-                break;
-            }
-            filled = next;
+            filled = replaced(&filled, self.environment.variables());
             rounds += 1;
         }
-        if rounds == MOST {
+        if asks(&filled) {
             self.start.problems.push(Problem {
-                message: format!("{place} is never filled in: the values that it asks for ask for one another"),
+                message: format!(
+                    "{place} is never filled in: the values that it asks for ask for one another"
+                ),
                 file: None,
                 line: None,
                 variable: None,
@@ -152,7 +154,12 @@ impl Filling<'_> {
         self.asked.insert(name.clone());
         // A value that is empty counts as none, and the default is taken.
         let known = self.environment.variables().get(name).is_some_and(|value| !value.is_empty());
-        if name.is_empty() || known || asked.comment || self.set.contains(name) || name.starts_with("RELEASE_") {
+        if name.is_empty()
+            || known
+            || asked.comment
+            || self.set.contains(name)
+            || name.starts_with("RELEASE_")
+        {
             return;
         }
         if let Some(default) = &asked.default {
@@ -176,18 +183,27 @@ impl Filling<'_> {
         });
     }
 
-    /// What comes of `sys.config.src` is a `sys.config`.
-    fn read_back(&mut self, path: &str, place: &str, filled: &str) {
+    /// What comes of the template `text` is a `sys.config`.
+    fn read_back(&mut self, path: &str, place: &str, text: &str, filled: &str) {
         // Without the values that are missing, it says nothing that is not said already.
         if !self.told.is_empty() {
             return;
         }
         let Some(finding) = config::check(path, filled.as_bytes()) else { return };
         let lines = self.environment.variables().values().all(|value| !value.contains('\n'));
+        let line = finding.line.filter(|_| lines);
+        // What follows the colon shows a part of the text, which may be one of a secret.
+        let mut message = format!("filled in, {}", finding.message.split(": ").next().unwrap_or_default());
+        let there = asked(text).into_iter().filter(|one| u32::try_from(one.line).ok() == line);
+        let names: BTreeSet<String> = there.map(|one| one.name).collect();
+        if !names.is_empty() {
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            message.push_str(&format!(": look at the value of {names}"));
+        }
         self.start.problems.push(Problem {
-            message: format!("filled in, {}", self.environment.hide(&finding.message)),
-            file: Some(place.to_owned()).filter(|_| lines && finding.line.is_some()),
-            line: finding.line.filter(|_| lines),
+            message,
+            file: Some(place.to_owned()).filter(|_| line.is_some()),
+            line,
             variable: None,
             hint: finding.hint,
         });
@@ -197,7 +213,8 @@ impl Filling<'_> {
         let told: Vec<&String> = self.start.problems.iter().filter_map(|p| p.variable.as_ref()).collect();
         self.start.absent.retain(|name, _| !told.contains(&name));
         let of_scripts = |name: &str| {
-            ["RELEASE_", "RELX_", "ERL_"].iter().any(|prefix| name.starts_with(prefix)) || USUAL.contains(&name)
+            ["RELEASE_", "RELX_", "ERL_"].iter().any(|prefix| name.starts_with(prefix))
+                || USUAL.contains(&name)
         };
         let known = self.environment.variables().keys();
         self.start.unused =
@@ -341,14 +358,16 @@ mod tests {
                 ("A".to_owned(), some("x:-y"), 4, false),
             ]
         );
-        let variables = BTreeMap::from([("HOST".to_owned(), "a&b".to_owned()), ("PORT".to_owned(), String::new())]);
+        let variables =
+            BTreeMap::from([("HOST".to_owned(), "a&b".to_owned()), ("PORT".to_owned(), String::new())]);
         let filled = replaced(text, &variables);
         assert!(filled.starts_with("[{a, 80},\n {b, \"a&b\"},  ${OPEN\n%% \n {c, x:-y}]."), "{filled}");
     }
 
     #[test]
     fn scripts_set_some_variables_and_ask_for_others() {
-        let script = "export REL_NAME=\"shop\"\nexport EMU PROGNAME\nexec \"$BINDIR/erl\" -name ${NODE_NAME:-x}\n";
+        let script =
+            "export REL_NAME=\"shop\"\nexport EMU PROGNAME\nexec \"$BINDIR/erl\" -name ${NODE_NAME:-x}\n";
         assert_eq!(exported(script), ["EMU", "PROGNAME", "REL_NAME"].map(str::to_owned).into());
         assert_eq!(mentioned(script), ["BINDIR", "NODE_NAME"].map(str::to_owned).into());
     }

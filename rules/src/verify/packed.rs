@@ -57,8 +57,7 @@ impl Package {
         let refused = |reason: String| CompareError::Archive { path: path.to_owned(), reason };
         let file = BufReader::new(File::open(path).map_err(failed)?);
         let mut archive = Archive::new(MultiGzDecoder::new(file).take(MOST_BYTES));
-        let mut package =
-            Package { entries: BTreeMap::new(), order: Vec::new(), again: BTreeSet::new() };
+        let mut package = Package { entries: BTreeMap::new(), order: Vec::new(), again: BTreeSet::new() };
         for entry in archive.entries().map_err(failed)? {
             let mut entry = entry.map_err(failed)?;
             if package.order.len() >= MOST_ENTRIES {
@@ -78,7 +77,9 @@ impl Package {
                     Kind::File(hasher.finish())
                 }
                 EntryType::XGlobalHeader => continue,
-                other => return Err(refused(format!("{name} is neither a file, a folder nor a link: {other:?}"))),
+                other => {
+                    return Err(refused(format!("{name} is neither a file, a folder nor a link: {other:?}")));
+                }
             };
             let header = entry.header();
             let packed = Packed {
@@ -135,8 +136,13 @@ pub fn compare(
             let finding = held(path, side)?;
             let path = if whose == "ours" { path.clone() } else { names.ours(path) };
             if let Some((what, why)) = finding {
-                let finding = Finding::new(&format!("{name}/{path}"), Part::Package).at(format!("{whose} {what}"));
-                report.findings.push(if why.is_empty() { finding } else { finding.because(Reason::Packing, why) });
+                let finding =
+                    Finding::new(&format!("{name}/{path}"), Part::Package).at(format!("{whose} {what}"));
+                report.findings.push(if why.is_empty() {
+                    finding
+                } else {
+                    finding.because(Reason::Packing, why)
+                });
             }
             paths.insert(path);
         }
@@ -172,7 +178,9 @@ fn held(path: &str, (package, release): Side<'_, '_>) -> Result<Held, CompareErr
     };
     let differs = match (entry, &packed.kind) {
         (Entry::Link(target), Kind::Link(link)) if target == link => None,
-        (Entry::Link(target), Kind::Link(link)) => Some(format!("links to {link}, and the release to {target}")),
+        (Entry::Link(target), Kind::Link(link)) => {
+            Some(format!("links to {link}, and the release to {target}"))
+        }
         (Entry::Folder(mode), Kind::Folder) => modes(*mode, packed.mode),
         (Entry::File { mode, source, .. }, Kind::File(digest)) => {
             if release.digest(source)? == *digest {
@@ -185,7 +193,9 @@ fn held(path: &str, (package, release): Side<'_, '_>) -> Result<Held, CompareErr
     };
     Ok(match differs {
         Some(what) => Some((what, "")),
-        None if followed => Some(("has what a link leads to".to_owned(), "it is what lies there in the release")),
+        None if followed => {
+            Some(("has what a link leads to".to_owned(), "it is what lies there in the release"))
+        }
         None => None,
     })
 }
@@ -247,7 +257,8 @@ fn written(name: &str, ours: &Package, theirs: &Package, names: &Names) -> Vec<F
         _ => "none".to_owned(),
     };
     let (one, other) = (times(ours), times(theirs));
-    let why = if one.len() == 1 { "ours says the same second of every entry, whenever it is made" } else { "" };
+    let why =
+        if one.len() == 1 { "ours says the same second of every entry, whenever it is made" } else { "" };
     found("times", span(&one), span(&other), why);
     let all = |owners: &BTreeSet<(u64, u64)>| {
         owners.iter().map(|(user, group)| format!("{user}:{group}")).collect::<Vec<_>>().join(", ")
