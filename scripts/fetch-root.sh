@@ -2,13 +2,18 @@
 # Makes a folder with packages of a release of Debian, and all that they need, without being root and without touching apt's
 # configuration: what another machine would have below /.
 #
-#   fetch-root.sh FOLDER RELEASE[/ARCHITECTURE] PACKAGE...
+#   fetch-root.sh [--alone] FOLDER RELEASE[/ARCHITECTURE] PACKAGE...
 #
-# The packages come from the repositories that the machine installs its own from. They are unpacked, not set up: no
+# With --alone, what the packages need is left out; RELEASE may be `-` for that of the machine. The packages come from the repositories that the machine installs its own from. They are unpacked, not set up: no
 # script of theirs runs, nothing is installed. A folder that is there already is left as it is. FOLDER.packages lists what is
 # in it, one `NAME VERSION` a line.
 set -eu
 
+alone=
+if [ "$1" = --alone ]; then
+  alone=yes
+  shift
+fi
 folder=$1
 release=${2%/*}
 architecture=$(dpkg --print-architecture)
@@ -24,14 +29,20 @@ new=$folder.new-$$
 apt_state "$new/state"
 trap 'rm -rf "$new"' EXIT
 
-if ! list_repositories deb "$release"; then
-  echo "apt knows no repository of Debian, so that no packages of $release can be fetched" >&2
+more=$release
+[ "$release" != - ] || more=
+# Not quoted: no word where there is no other release.
+# shellcheck disable=SC2086
+if ! list_repositories deb $more; then
+  echo "apt knows no repository of Debian, so that no packages of another system can be fetched" >&2
   echo "hint: look at what \`apt-get update\` says on this machine" >&2
   exit 1
 fi
-# Packages of this release alone: those of the machine are another's.
-grep " $release " "$list" | sort -u > "$list.one"
-mv "$list.one" "$list"
+if [ -n "$more" ]; then
+  # Packages of this release alone: those of the machine are another's.
+  grep " $release " "$list" | sort -u > "$list.one"
+  mv "$list.one" "$list"
+fi
 : > "$new/state/status"
 foreign() {
   listed -o Dir::State="$new/state" -o Dir::State::status="$new/state/status" -o APT::Architecture="$architecture" \
@@ -41,7 +52,11 @@ if ! foreign update; then
   echo "the lists of packages of $release ($architecture) could not be fetched" >&2
   exit 1
 fi
-foreign install --download-only --no-install-recommends -y "$@" > /dev/null
+if [ -n "$alone" ]; then
+  (cd "$new/state/archives" && foreign download "$@" > /dev/null)
+else
+  foreign install --download-only --no-install-recommends -y "$@" > /dev/null
+fi
 
 # Since Debian 13 these are links, and no package brings them before others have made folders of them.
 root=$new/root

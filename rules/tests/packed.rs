@@ -97,6 +97,7 @@ fn order_times_owners_folders_and_links_are_explained() {
         ("bin", FOLDER, 0o755, ""),
         ("bin/app", FILE, 0o755, "bin/app"),
         ("bin/link", FILE, 0o755, "bin/app"),
+        ("bin/app", FILE, 0o755, "bin/app"),
     ];
     let (lines, counts) = found(&theirs, 1_700_000_000, 1000);
     assert_eq!(
@@ -105,12 +106,13 @@ fn order_times_owners_folders_and_links_are_explained() {
             "app.tar.gz: order (the same entries; ours are sorted)",
             "app.tar.gz: times (ours says the same second of every entry, whenever it is made)",
             "app.tar.gz: owners (ours belongs to nobody, whoever makes it)",
+            "app.tar.gz/bin/app: theirs has several entries for it (they are alike)",
             "app.tar.gz/bin/link: theirs has what a link leads to (it is what lies there in the release)",
             "app.tar.gz/releases: theirs has no entry for it (what lies in the folder makes it)",
             "app.tar.gz/releases/1: theirs has no entry for it (what lies in the folder makes it)",
         ]
     );
-    assert_eq!(counts, [3, 4, 0]);
+    assert_eq!(counts, [2, 5, 0]);
 }
 
 #[test]
@@ -120,18 +122,19 @@ fn what_is_not_as_in_the_release_is_not_explained() {
     theirs[2] = ("bin/link", LINK, 0o777, "other");
     theirs[5] = ("releases/1/vm.args", FILE, 0o644, "other");
     theirs.push(("more", FILE, 0o644, ""));
-    theirs.push(("more", FILE, 0o644, ""));
+    theirs.push(("releases", FOLDER, 0o700, ""));
     let (lines, counts) = found(&theirs, 1, 0);
     assert_eq!(
         lines,
         [
             "app.tar.gz/bin/app: theirs has the mode 0644, and the release 0755",
             "app.tar.gz/bin/link: theirs links to other, and the release to app",
-            "app.tar.gz/more: theirs has more than one entry for it",
+            "app.tar.gz/more: theirs has an entry for it, which the release does not have",
+            "app.tar.gz/releases: theirs has several entries for it, which are not alike",
             "app.tar.gz/releases/1/vm.args: theirs has other bytes than the release",
         ]
     );
-    assert_eq!(counts, [4, 0, 4]);
+    assert_eq!(counts, [3, 0, 5]);
     let (lines, _) = found(&OURS[..5], 1, 0);
     assert_eq!(lines, ["app.tar.gz/releases/1/vm.args: theirs has no entry for it"]);
     // A link that leads to something else than what was put in for it.

@@ -46,8 +46,8 @@ pub struct Package {
     entries: BTreeMap<String, Packed>,
     /// The paths as they come.
     order: Vec<String>,
-    /// Paths that come more than once.
-    again: BTreeSet<String>,
+    /// Paths that come more than once, and whether all of their entries are alike.
+    again: BTreeMap<String, bool>,
 }
 
 impl Package {
@@ -57,7 +57,7 @@ impl Package {
         let refused = |reason: String| CompareError::Archive { path: path.to_owned(), reason };
         let file = BufReader::new(File::open(path).map_err(failed)?);
         let mut archive = Archive::new(MultiGzDecoder::new(file).take(MOST_BYTES));
-        let mut package = Package { entries: BTreeMap::new(), order: Vec::new(), again: BTreeSet::new() };
+        let mut package = Package { entries: BTreeMap::new(), order: Vec::new(), again: BTreeMap::new() };
         for entry in archive.entries().map_err(failed)? {
             let mut entry = entry.map_err(failed)?;
             if package.order.len() >= MOST_ENTRIES {
@@ -88,9 +88,11 @@ impl Package {
                 time: header.mtime().map_err(failed)?,
                 owner: (header.uid().map_err(failed)?, header.gid().map_err(failed)?),
             };
-            if package.entries.insert(name.clone(), packed).is_some() {
-                package.again.insert(name.clone());
+            let alike = |other: &Packed| (&other.kind, other.mode) == (&packed.kind, packed.mode);
+            if let Some(alike) = package.entries.get(&name).map(alike) {
+                *package.again.entry(name.clone()).or_insert(true) &= alike;
             }
+            package.entries.insert(name.clone(), packed);
             package.order.push(name);
         }
         Ok(package)
@@ -163,8 +165,9 @@ fn held(path: &str, (package, release): Side<'_, '_>) -> Result<Held, CompareErr
         let why = if implied && package.below(path) { "what lies in the folder makes it" } else { "" };
         return Ok(Some(("has no entry for it".to_owned(), why)));
     };
-    if package.again.contains(path) {
-        return wrong("has more than one entry for it");
+    let again = package.again.get(path);
+    if again == Some(&false) {
+        return wrong("has several entries for it, which are not alike");
     }
     let released = release.entries.get(path);
     // Mix puts in what a link leads to, and what lies in a folder that one leads to.
@@ -193,6 +196,7 @@ fn held(path: &str, (package, release): Side<'_, '_>) -> Result<Held, CompareErr
     };
     Ok(match differs {
         Some(what) => Some((what, "")),
+        None if again.is_some() => Some(("has several entries for it".to_owned(), "they are alike")),
         None if followed => {
             Some(("has what a link leads to".to_owned(), "it is what lies there in the release"))
         }
@@ -244,7 +248,8 @@ fn written(name: &str, ours: &Package, theirs: &Package, names: &Names) -> Vec<F
     let our_order: Vec<&String> = ours.order.iter().filter(|path| known.contains(path)).collect();
     let their_order: Vec<&String> = mapped.iter().filter(|path| ours.entries.contains_key(*path)).collect();
     if let Some(at) = our_order.iter().zip(&their_order).position(|(one, other)| one != other) {
-        let sorted = our_order.is_sorted();
+        // As in a store: folder by folder.
+        let sorted = our_order.is_sorted_by_key(|path| path.split('/').collect::<Vec<_>>());
         let why = if sorted { "the same entries; ours are sorted" } else { "" };
         found("order", our_order[at].clone(), their_order[at].clone(), why);
     }
