@@ -196,10 +196,10 @@ fn held(path: &str, (package, release): Side<'_, '_>) -> Result<Held, CompareErr
     };
     Ok(match differs {
         Some(what) => Some((what, "")),
-        None if again.is_some() => Some(("has several entries for it".to_owned(), "they are alike")),
         None if followed => {
             Some(("has what a link leads to".to_owned(), "it is what lies there in the release"))
         }
+        None if again.is_some() => Some(("has several entries for it".to_owned(), "they are alike")),
         None => None,
     })
 }
