@@ -63,6 +63,8 @@ for release in "$@"; do
   echo "$row" >> "$roots.md"
 done
 
+# What was tried by hand stays.
+rest=$(sed -n '/^## /,$p' docs/runtimes.md 2> /dev/null || true)
 {
   echo "# Runtimes"
   echo
@@ -73,5 +75,6 @@ done
   echo "| Debian | OTP | Elixir | rebar3 |$(for test in $tests; do printf ' `%s` |' "$test"; done)"
   echo "|---|---|---|---|$(for test in $tests; do printf -- '---|'; done)"
   cat "$roots.md"
+  [ -z "$rest" ] || printf '\n%s\n' "$rest"
 } > "$page"
 exit $status

@@ -64,7 +64,7 @@ fn a_release_for_another_machine() {
     project.write("release.yaml", "release: sequence\n");
     let work = space.path("mix");
     support::files::copy(&project.dir, &work.join("project"));
-    assert_same(&project, &Mix::new(work, "project"), "sequence", "0.1.0");
+    assert_same(&project, &Mix::new(work, "project").seeing(&root), "sequence", "0.1.0");
     let release = project.release("sequence");
     let programs = machines(&release.join(&erts).join("bin"));
     assert!(programs.len() > 5 && programs.iter().all(|machine| *machine == number), "{programs:?}");

@@ -84,7 +84,6 @@ fn mise_is_understood_and_so_is_every_form_of_a_version() {
         found(&wish);
     }
     // A path is seen from the folder of the file; what mise.toml says counts before `.tool-versions`.
-    fs::create_dir_all(project.dir.join("inside")).expect("a folder");
     std::os::unix::fs::symlink(&elixir, project.dir.join("../elixir-link")).expect("a link");
     project.write(".tool-versions", "elixir 0.0.1\n");
     project.write("mise.toml", "[tools]\nnode = \"20\"\nelixir = \"path:../elixir-link\" # ours\n");

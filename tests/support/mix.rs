@@ -20,17 +20,25 @@ pub struct Mix {
     pub at: String,
     /// Where it builds, in the folder `work`.
     pub build: String,
+    /// Folders that it sees besides, where they lie.
+    pub more: Vec<PathBuf>,
 }
 
 impl Mix {
     /// For a project at `at` (`project`; `tree/NAME` when something lies beside it) in the folder `work`: where relgraph's steps find it.
     pub fn new(work: PathBuf, at: &str) -> Self {
-        Mix { work, at: at.to_owned(), build: format!("{at}/_build") }
+        Mix { work, at: at.to_owned(), build: format!("{at}/_build"), more: Vec::new() }
     }
 
     /// For a project that builds elsewhere.
     pub fn building_in(self, build: &str) -> Self {
         Mix { build: build.to_owned(), ..self }
+    }
+
+    /// For a project that looks into that folder.
+    pub fn seeing(mut self, folder: &Path) -> Self {
+        self.more.push(folder.to_owned());
+        self
     }
 
     /// The release of that name, as `mix release` makes it.
@@ -81,7 +89,11 @@ impl Mix {
             argv,
             env: env.map(|(name, value)| (name.to_owned(), value)).into(),
             cwd: format!("{prefix}/{}", self.at),
-            mounts: vec![Mount::read_only(otp, inside("otp")), Mount::read_only(elixir, inside("elixir"))],
+            mounts: [(otp, inside("otp")), (elixir, inside("elixir"))]
+                .into_iter()
+                .chain(self.more.iter().map(|folder| (folder.clone(), folder.display().to_string())))
+                .map(|(from, to)| Mount::read_only(from, to))
+                .collect(),
             ..SandboxSpec::default()
         };
         let finished = sandboxer.run(&spec, &Cancel::new(), &|_, _| {}).expect("mix starts");

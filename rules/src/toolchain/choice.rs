@@ -178,7 +178,7 @@ impl<'a> Choice<'a> {
                 let folder = installs.join(name);
                 self.watched.push(folder.clone());
                 let exact = folder.join(version);
-                if exact.is_dir() {
+                if !version.is_empty() && exact.is_dir() {
                     return vec![exact];
                 }
                 let names = list(&folder).into_iter().filter(|name| versions::fits(name, version));
