@@ -11,7 +11,7 @@ roots=$target/tmp/runtimes
 page=docs/runtimes.md
 [ $# = 0 ] && [ -z "${TESTS-}" ] || page=/dev/stdout
 [ $# != 0 ] || set -- trixie forky
-tests=${TESTS:-same_as_mix verify boots relx}
+tests=${TESTS:-boots relx same_as_mix verify}
 
 # The programs of the tests, built here: an older C library than those of the other systems.
 for test in $tests; do named="${named-} --test $test"; done
@@ -49,8 +49,8 @@ for release in "$@"; do
   rebar3=$(sed -n 's/^rebar3 \([0-9.]*\).*/\1/p' "$root.packages")
   echo "== Debian $release: OTP $otp, Elixir $elixir, rebar3 $rebar3"
   row="| $release | $otp | $elixir | $rebar3 |"
-  for program in $programs; do
-    test=$(basename "$program" | sed 's/-[0-9a-f]*$//')
+  for test in $tests; do
+    program=$(echo "$programs" | grep "/$test-[0-9a-f]*\$")
     said=$roots/$release-$test.txt
     on "$root" "$program" --test-threads 1 > "$said" 2>&1 || status=1
     cat "$said"
