@@ -64,6 +64,46 @@ fn release_yaml_names_a_version_or_a_folder() {
 }
 
 #[test]
+fn mise_is_understood_and_so_is_every_form_of_a_version() {
+    let space = TestSpace::new();
+    let Managed { project, elixir, version } = managed(&space);
+    let found = |text: &str| {
+        let doctor = project.ask(&["doctor"]);
+        assert!(doctor.out.contains(elixir.to_str().expect("UTF-8")), "{text}: {}{}", doctor.out, doctor.err);
+    };
+    // The first parts of a version, and the newest one, without what is said of the Erlang that it was compiled with.
+    let (minor, _) = version.rsplit_once('.').expect("three parts");
+    for wish in [
+        format!("{minor}-otp-0"),
+        version.clone(),
+        "latest".to_owned(),
+        format!("prefix:{minor}"),
+        format!("0.0.1 {version}"),
+    ] {
+        project.write(".tool-versions", &format!("elixir {wish}\n"));
+        found(&wish);
+    }
+    // A path is seen from the folder of the file; what mise.toml says counts before `.tool-versions`.
+    std::os::unix::fs::symlink(&elixir, project.dir.join("../elixir-link")).expect("a link");
+    project.write(".tool-versions", "elixir 0.0.1\n");
+    project.write("mise.toml", "[tools]\nnode = \"20\"\nelixir = \"path:../elixir-link\" # ours\n");
+    let doctor = project.ask(&["doctor"]);
+    assert!(doctor.out.contains("elixir-link"), "{}{}", doctor.out, doctor.err);
+    project.write("mise.toml", &format!("[tools]\nelixir = [\"9.9.9\", \"{version}-otp-0\"]\n"));
+    found("mise.toml");
+    // In vain: what is there is said, and what would help.
+    project.write("mise.toml", "[tools]\nelixir = { version = \"1.99.1-otp-27\" }\n");
+    let said = project.refused(2);
+    for part in [
+        "mise.toml asks for Elixir 1.99.1-otp-27, which is not installed",
+        &format!("line 2; installed by version managers: {version}-otp-0"),
+        "`asdf install elixir 1.99.1-otp-27`, `mise install elixir@1.99.1-otp-27`",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+}
+
+#[test]
 fn what_tool_versions_ask_for_in_vain_is_a_warning_where_path_has_another() {
     let space = TestSpace::new();
     let project = space.sequence("unmanaged");

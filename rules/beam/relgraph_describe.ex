@@ -275,12 +275,13 @@ defmodule Relgraph.Describe do
 
   defp recipe(options) when is_list(options) do
     keep = options[:keep] |> List.wrap() |> Enum.map(&to_string/1)
-    {:ok, stripped} = Mix.Release.strip_beam(sample(keep), Keyword.delete(options, :compress))
+    {:ok, stripped} = Mix.Release.strip_beam(sample(keep), options)
     {:ok, _module, chunks} = :beam_lib.all_chunks(stripped)
 
     %{
       chunks: Enum.map(chunks, fn {id, _} -> List.to_string(id) end),
-      compress: options[:compress] == true
+      # Elixir 1.13 always does.
+      compress: binary_part(stripped, 0, 2) == <<31, 139>>
     }
   end
 

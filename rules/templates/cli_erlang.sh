@@ -45,10 +45,10 @@ replaced () {
   if ! (umask 077 && awk '{
     rest = $0; line = ""
     while (match(rest, /[$][{][^}]*[}]/)) {
-      name = substr(rest, RSTART + 2, RLENGTH - 3); default = ""
-      if (at = index(name, ":-")) { default = substr(name, at + 2); name = substr(name, 1, at - 1) }
+      name = substr(rest, RSTART + 2, RLENGTH - 3); instead = ""
+      if (at = index(name, ":-")) { instead = substr(name, at + 2); name = substr(name, 1, at - 1) }
       value = ENVIRON[name]
-      line = line substr(rest, 1, RSTART - 1) (value == "" ? default : value)
+      line = line substr(rest, 1, RSTART - 1) (value == "" ? instead : value)
       rest = substr(rest, RSTART + RLENGTH)
     }
     print line rest

@@ -160,6 +160,15 @@ fn terms_are_compared_as_terms_and_what_is_not_one_as_text() {
         one("releases/1/sys.config", b"%% RUNTIME_CONFIG=true\n[].\n", b"%% RUNTIME_CONFIG=false\n[].\n"),
         ["line 1: %% RUNTIME_CONFIG=true | %% RUNTIME_CONFIG=false"]
     );
+    assert_eq!(
+        one("releases/1/sys.config", b"%% c\n[{a,#{b => 1,c => 2}}].\n", b"%% c\n[{a,#{c => 2,b => 1}}].\n"),
+        ["term : - | - (map_order)"]
+    );
+    // Another comment is one, and another way to write the same term.
+    for other in ["%% d\n[{a,#{c => 2,b => 1}}].\n", "%% c\n[{a,#{c => 2, b => 1}}].\n"] {
+        let found = one("releases/1/sys.config", b"%% c\n[{a,#{b => 1,c => 2}}].\n", other.as_bytes());
+        assert!(found.iter().all(|line| !line.contains("map_order")), "{found:?}");
+    }
     assert_eq!(one("releases/1/sys.config", b"[{a,1}].\n", b"[{a,\n"), ["line 1: [{a,1}]. | [{a,"]);
     assert_eq!(one("x.bin", &[0, 1, 2], &[0, 1, 3, 4]), ["content from byte 2: 3 bytes | 4 bytes"]);
     let packed = |bytes: &[u8]| {

@@ -101,7 +101,7 @@ fn toolchain(context: &Context, file: Option<&ReleaseFile>, wanted: &Wanted, che
         checks.push(Check {
             detail: Some(warning.message.clone()),
             hints: warning.hints.clone(),
-            ..Check::new(".tool-versions", State::Warning)
+            ..Check::new("versions", State::Warning)
         });
     }
 }

@@ -88,9 +88,9 @@ fn start(
     report: &relgraph_engine::RunReport,
     environment: &Environment,
 ) -> Result<Start, Stop> {
-    let common = session.lowering.common.as_ref().filter(|common| common.toolchain.elixir.is_some());
-    let (Some(common), Some(boot)) = (common, report.result(boot::STEP)) else {
-        let message = "`--env-file` reads the configuration of Mix projects, and this is none";
+    let (Some(common), Some(boot)) = (&session.lowering.common, report.result(boot::STEP)) else {
+        let message =
+            "`--env-file` reads the configuration of projects in Elixir and Erlang, and this is none";
         return Err(Stop::wrong(Diagnostic::error(message)));
     };
     let failed = |error: relgraph_engine::StepError| {
@@ -104,6 +104,10 @@ fn start(
     let assembled = steps::released(report);
     let tree = assembled.map(|result| result.output("release")).transpose().map_err(failed)?;
     let Some(tree) = tree else { return Ok(Start::default()) };
+    if common.toolchain.elixir.is_none() {
+        let root = &session.lowering.root;
+        return preflight::templates(session.store(), &tree, &facts, environment, root).map_err(failed);
+    }
     session
         .engine
         .with_context(step::STEP, report, |cx| preflight::start(cx, common, &tree, &facts, environment))

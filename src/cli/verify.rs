@@ -5,17 +5,18 @@ use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
 use clap::Args;
-use relgraph_cache::Digest;
+use relgraph_cache::{Digest, Link};
 use relgraph_engine::{RunReport, StepError, StepErrorKind};
 use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::compare;
 use relgraph_rules::diagnostic::Diagnostic;
+use relgraph_rules::schema::PackageFormat;
 use relgraph_rules::staging::Staging;
-use relgraph_rules::steps;
+use relgraph_rules::steps::{self, package};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::verify::clock::Window;
 use relgraph_rules::verify::tool::{Copy, Scheduling, command, now};
-use relgraph_rules::verify::{self, Listing, Report, Roots};
+use relgraph_rules::verify::{self, Finding, Listing, Part, Reason, Report, Roots};
 use relgraph_rules::vm::Common;
 
 use super::context::Context;
@@ -196,6 +197,10 @@ fn with_tool(
     let confined = session.engine.sandboxer.mode().is_confined();
     let roots = (!confined).then(|| roots(session, &built.ready));
     let mut report = compared(session, built, ours, &theirs, made.when, roots.clone())?;
+    let package = staging.path("theirs.tar.gz");
+    if let Some(made) = &made.package {
+        std::fs::rename(made, &package).map_err(trouble)?;
+    }
     if !report.is_explained() {
         relgraph_cache::remove_tree(&work).map_err(|e| trouble(std::io::Error::other(e)))?;
         let made = build(Scheduling::Otherwise, " once more")?;
@@ -204,8 +209,45 @@ fn with_tool(
         verify::explain_unsteady(&mut report, &theirs, &again, &facts)?;
         std::fs::rename(&made.release, staging.path("again")).map_err(trouble)?;
     }
+    if package.exists() {
+        let facts = facts(session, built, (ours, &theirs), made.when, None)?;
+        packages(session, built, &mut report, (ours, &theirs), &package, &facts)?;
+    }
     let kept = if args.keep { Some(keep(&staging, &folder).map_err(trouble)?) } else { None };
     Ok((report, kept))
+}
+
+/// Compares the package that the tool made with ours.
+fn packages(
+    session: &Session,
+    built: &Ours,
+    report: &mut Report,
+    (ours, theirs): (&Listing<'_>, &Listing<'_>),
+    package: &Path,
+    facts: &verify::Facts,
+) -> Result<(), Stop> {
+    let names = &facts.names;
+    let name = format!("{}-{}.tar.gz", names.name, names.our_version);
+    let Some(step) = built.report.result(&package::step(PackageFormat::TarGz)) else {
+        let finding = Finding::new(&name, Part::Presence).texts(None, Some("a package".to_owned()));
+        let asked = session.lowering.file.package.is_some();
+        report.findings.push(if asked {
+            finding.because(Reason::ReleaseYaml, "`package:`")
+        } else {
+            finding
+        });
+        let counts = report.counts;
+        report.count(counts.same + counts.explained + counts.unexplained + 1);
+        return Ok(());
+    };
+    let store = session.store();
+    let packed = step.output("package").map_err(failed)?;
+    let scratch = store.scratch().map_err(|e| failed(e.into()))?;
+    let folder = scratch.path().join("package");
+    store.materialize(&packed, &folder, Link::Copy).map_err(|e| failed(e.into()))?;
+    let one = verify::packed::Package::read(&folder.join(package::FILE))?;
+    let other = verify::packed::Package::read(package)?;
+    Ok(verify::packed::compare(report, &name, (&one, ours), (&other, theirs), names)?)
 }
 
 /// The name by which Mix knows the release; none where it makes the one that every project has.
@@ -328,7 +370,7 @@ fn keep(staging: &Staging, folder: &Path) -> std::io::Result<PathBuf> {
         relgraph_cache::remove_tree(&kept).map_err(std::io::Error::other)?;
     }
     std::fs::create_dir_all(&kept)?;
-    for name in ["work", "theirs", "again"] {
+    for name in ["work", "theirs", "theirs.tar.gz", "again"] {
         let from = staging.path(name);
         if from.exists() {
             std::fs::rename(from, kept.join(name))?;

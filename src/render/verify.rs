@@ -186,6 +186,7 @@ fn difference(finding: &Finding) -> String {
         (Some(ours), Some(theirs)) => format!("{ours}, theirs {theirs}"),
         (Some(ours), None) => format!("only ours has {ours}"),
         (None, Some(theirs)) => format!("only theirs has {theirs}"),
+        (None, None) if finding.part == Part::Package => "not as in the release".to_owned(),
         (None, None) => "not the same bytes".to_owned(),
     }
 }

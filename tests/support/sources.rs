@@ -1,4 +1,5 @@
-//! Owns the sources of Debian's packages that tests build: fetched once, kept below the target folder.
+//! Owns the sources of Debian's packages that tests build, and packages for other machines: fetched once, kept below the target
+//! folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,25 @@ pub fn sources(packages: &[&str]) -> Option<PathBuf> {
         format!("these sources could not be fetched: {}\n{}{}", packages.join(" "), said.out, said.err);
     assert!(std::env::var_os(MUST).is_none(), "{problem}");
     eprintln!("NOT TESTED: {problem}");
+    None
+}
+
+/// A folder with packages of the machine's release of Debian for another architecture. `None`: they cannot be fetched here, which
+/// has been said.
+#[track_caller]
+pub fn foreign(architecture: &str, packages: &[&str]) -> Option<PathBuf> {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign");
+    fs::create_dir_all(&all).expect("a folder");
+    let lock = File::create(all.join(".lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let folder = all.join(architecture);
+    let mut fetch = Command::new(source("scripts/fetch-root.sh"));
+    fetch.arg("--alone").arg(&folder).arg(format!("-/{architecture}")).args(packages);
+    let said = ask(&mut fetch);
+    if said.status == Some(0) {
+        return Some(folder);
+    }
+    eprintln!("NOT TESTED: no packages for {architecture} could be fetched: {}{}", said.out, said.err);
     None
 }
 

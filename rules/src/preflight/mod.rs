@@ -10,7 +10,8 @@
 //! | `config` | `sys.config` can be read back |
 //! | `judge` | from findings and the levels of release.yaml to errors and warnings |
 //! | `environment` | reads environment files |
-//! | `start` | reads the configuration as a node does when it starts, with the variables of such a file |
+//! | `start` | reads the configuration of a Mix release as a node does when it starts, with the variables of such a file |
+//! | `templates` | fills in `sys.config.src` and `vm.args.src` of other releases with them |
 
 mod calls;
 mod config;
@@ -21,6 +22,7 @@ mod modules;
 mod natives;
 mod release;
 mod start;
+mod templates;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,7 @@ pub use judge::{Judged, at, judge};
 pub(crate) use release::Release;
 pub use release::{Around, Part};
 pub use start::{Problem, Start, start};
+pub use templates::templates;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -102,7 +102,7 @@ pub(super) const KEYS: &[Key] = &[
             what: "a map with the keys `erlang`, `elixir` and `rebar3`",
         },
         required: false,
-        default: "what `.tool-versions` names, as asdf and mise install it; else what PATH leads to",
+        default: "what `.tool-versions` or `mise.toml` names, as asdf and mise install it; else what PATH leads to",
         meaning: "Which Erlang, Elixir and rebar3 build the project, each by its version or by the folder that it is \
                   installed in.",
         example: "toolchain:\n  erlang: 26.2.1\n  elixir: /opt/elixir-1.16",

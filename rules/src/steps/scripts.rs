@@ -85,3 +85,26 @@ impl Action for Scripts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What gawk has as keywords, and other awks as names.
+    const KEYWORDS: [&str; 9] =
+        ["BEGINFILE", "ENDFILE", "case", "default", "func", "include", "load", "namespace", "switch"];
+
+    #[test]
+    fn awk_programs_use_no_keyword_of_another_awk_as_a_name() {
+        let mut programs = 0;
+        for template in [UNIX, ERLANG] {
+            for program in template.split("awk '").skip(1).filter_map(|rest| rest.split('\'').next()) {
+                programs += 1;
+                let words = program.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                let found: Vec<&str> = words.filter(|word| KEYWORDS.contains(word)).collect();
+                assert!(found.is_empty(), "{found:?} in {program}");
+            }
+        }
+        assert!(programs > 2, "{programs}");
+    }
+}

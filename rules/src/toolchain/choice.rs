@@ -1,5 +1,5 @@
-//! Which Erlang, Elixir and rebar3 are meant: those that release.yaml names, else those that `.tool-versions` does, else those
-//! that PATH leads to.
+//! Which Erlang, Elixir and rebar3 are meant: those that release.yaml names, else those that `.tool-versions` or `mise.toml`
+//! does, else those that PATH leads to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ type Found<T> = (Option<String>, T);
 /// A wish, and who has it.
 struct Wish {
     wanted: Vec<Wanted>,
-    /// The `.tool-versions` that says so, and its line; none: release.yaml does.
+    /// The file that says so, and its line; none: release.yaml does.
     said: Option<(PathBuf, usize)>,
 }
 
@@ -161,7 +161,8 @@ impl<'a> Choice<'a> {
         for file in versions::files(self.project) {
             let text = std::fs::read_to_string(&file).unwrap_or_default();
             self.watched.push(file.clone());
-            if let Some((line, wanted)) = versions::wanted(&text, program.names()) {
+            let home = self.env.get("HOME").map(String::as_str);
+            if let Some((line, wanted)) = versions::wanted(&file, &text, program.names(), home) {
                 self.variables.extend(versions::VARIABLES);
                 return Some(Wish { wanted, said: Some((file, line)) });
             }
@@ -177,7 +178,7 @@ impl<'a> Choice<'a> {
                 let folder = installs.join(name);
                 self.watched.push(folder.clone());
                 let exact = folder.join(version);
-                if exact.is_dir() {
+                if !version.is_empty() && exact.is_dir() {
                     return vec![exact];
                 }
                 let names = list(&folder).into_iter().filter(|name| versions::fits(name, version));
@@ -193,6 +194,24 @@ impl<'a> Choice<'a> {
         found
     }
 
+    /// The versions of a program that version managers have installed.
+    fn there(&self, program: Program) -> Vec<String> {
+        let folders = versions::installs(self.env);
+        let folders =
+            folders.iter().flat_map(|installs| program.names().iter().map(|name| installs.join(name)));
+        // mise has links from the first parts of a version to the whole of it.
+        let real =
+            |folder: &PathBuf, name: &String| !folder.join(name).is_symlink() && folder.join(name).is_dir();
+        let mut found: Vec<String> = folders
+            .flat_map(|folder| {
+                list(&folder).into_iter().filter(|name| real(&folder, name)).collect::<Vec<_>>()
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// Nothing of what is wanted is there. What release.yaml names has to be; `.tool-versions` may speak of a machine with a
     /// version manager, which this one need not be.
     fn refuse<T>(
@@ -205,6 +224,7 @@ impl<'a> Choice<'a> {
             .wanted
             .iter()
             .map(|wanted| match wanted {
+                Wanted::Version(version) if version.is_empty() => "of the newest version".into(),
                 Wanted::Version(version) => version.clone(),
                 Wanted::Folder(folder) => format!("in {}", folder.display()),
                 Wanted::System => "in PATH".into(),
@@ -213,14 +233,35 @@ impl<'a> Choice<'a> {
         let title = program.title();
         let what = what.join(" or ");
         let (key, manager) = (program.key(), program.names()[0]);
+        let version = wish.wanted.iter().find_map(|wanted| match wanted {
+            Wanted::Version(version) => Some(version.as_str()).filter(|version| !version.starts_with("ref-")),
+            _ => None,
+        });
+        let install = match version {
+            Some("") => format!("install one (`asdf install {manager} latest`, `mise install {manager}`)"),
+            Some(version) => {
+                format!("install it (`asdf install {manager} {version}`, `mise install {manager}@{version}`)")
+            }
+            None => "put it there".to_owned(),
+        };
         let install = format!(
-            "install it (`asdf install {manager}`, `mise install {manager}`), or name the folder that it is in: \
-             `toolchain: {{{key}: /FOLDER}}` in release.yaml"
+            "{install}, or name the folder that it is in: `toolchain: {{{key}: /FOLDER}}` in release.yaml"
         );
+        let there = self.there(program);
+        let there = match there.is_empty() {
+            true => String::new(),
+            false => format!("installed by version managers: {}", there.join(", ")),
+        };
         let Some((file, line)) = &wish.said else {
             let key = format!("toolchain.{key}");
-            let complaint =
+            let mut complaint =
                 Diagnostic::error(format!("there is no {title} {what} on this machine")).hint(install);
+            if let Ok((Some(version), _)) = in_path() {
+                complaint = complaint.note(format!("PATH leads to {title} {version}"));
+            }
+            if !there.is_empty() {
+                complaint = complaint.note(there);
+            }
             return Err(Box::new(match self.file {
                 Some(file) => complaint.in_file(file.file()).at(file.span(&key)),
                 None => complaint,
@@ -228,6 +269,7 @@ impl<'a> Choice<'a> {
         };
         let message = format!("{} asks for {title} {what}, which is not installed", file.display());
         let note = format!("line {line}");
+        let note = if there.is_empty() { note } else { format!("{note}; {there}") };
         match in_path() {
             Ok((version, found)) => {
                 let version = version.map(|version| format!(" {version}")).unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Snapshot;
 
 mod choice;
+mod mise;
 mod versions;
 
 /// An Erlang installation.

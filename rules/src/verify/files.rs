@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::listing::{Entry, Listing, Source};
 use super::names::Names;
+use super::reason::Reason;
 use super::report::{Finding, Part, Value};
 use super::{module, terms, text};
 use crate::compare::CompareError;
@@ -145,21 +146,39 @@ pub fn bytes(path: &str, ours: &[u8], theirs: &[u8]) -> Vec<Finding> {
         return leaves(path, &named(ending, &one), &named(ending, &other));
     }
     let consulted = matches!(ending, "app" | "rel" | "script" | "config" | "appup") || name == "RELEASES";
-    if consulted
-        && let (Ok(one), Ok(other)) = (etf::consult(ours), etf::consult(theirs))
-        && one != other
-    {
-        let whole = |mut terms: Vec<Term>| match terms.len() {
-            1 => terms.remove(0),
-            _ => Term::List(terms),
-        };
-        return leaves(path, &named(ending, &whole(one)), &named(ending, &whole(other)));
+    if consulted && let (Ok(one), Ok(other)) = (etf::consult(ours), etf::consult(theirs)) {
+        if one == other {
+            if one.iter().any(terms::has_map) && reordered(ours, theirs) {
+                let finding = Finding::new(path, Part::Term);
+                return vec![finding.because(Reason::MapOrder, "the terms are equal")];
+            }
+        } else {
+            let whole = |mut terms: Vec<Term>| match terms.len() {
+                1 => terms.remove(0),
+                _ => Term::List(terms),
+            };
+            return leaves(path, &named(ending, &whole(one)), &named(ending, &whole(other)));
+        }
     }
     // Terms that are equal and text that is not: a comment, which the launcher may read.
     if text::is_text(ours) && text::is_text(theirs) {
         return text::compare(path, ours, theirs);
     }
     super::native::compare(path, ours, theirs).unwrap_or_else(|| vec![plain(path, ours, theirs)])
+}
+
+/// Whether two texts have the same comments, and the same characters in another order.
+fn reordered(ours: &[u8], theirs: &[u8]) -> bool {
+    let comments = |bytes: &[u8]| -> Vec<Vec<u8>> {
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"%"));
+        lines.map(<[u8]>::to_vec).collect()
+    };
+    let sorted = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    comments(ours) == comments(theirs) && sorted(ours) == sorted(theirs)
 }
 
 fn plain(path: &str, ours: &[u8], theirs: &[u8]) -> Finding {

@@ -10,6 +10,7 @@ mod listing;
 mod module;
 mod names;
 mod native;
+pub mod packed;
 mod paths;
 mod reason;
 mod report;

@@ -31,6 +31,8 @@ pub enum Part {
     Line,
     /// A section of a native file.
     Section,
+    /// How a package holds it.
+    Package,
     /// Bytes of which no more is known.
     Content,
 }
@@ -48,6 +50,7 @@ impl Part {
             Part::Term => "term".to_owned(),
             Part::Line => "line".to_owned(),
             Part::Section => "section".to_owned(),
+            Part::Package => "package".to_owned(),
             Part::Content => "content".to_owned(),
         }
     }

@@ -45,6 +45,8 @@ pub struct Copy {
 pub struct Made {
     /// Its folder.
     pub release: PathBuf,
+    /// The package that the step `:tar` made of it.
+    pub package: Option<PathBuf>,
     /// When it was made.
     pub when: Window,
     /// What the tool said, and how it was confined.
@@ -128,10 +130,8 @@ impl Copy {
         let finished = cx.sandbox.run(&spec, cx.cancel, on_line)?.check(what)?;
         let release = find(&made_at)
             .ok_or_else(|| StepError::internal(format!("{what} ended well and made no release")))?;
-        if common.tool == Tool::Mix {
-            take_package_away(&release)?;
-        }
-        Ok(Made { release, when: Window { from: from - 2, to: now() + 2 }, finished })
+        let package = packed(&release).map_err(|e| StepError::io("move", &release, &e))?;
+        Ok(Made { release, package, when: Window { from: from - 2, to: now() + 2 }, finished })
     }
 
     fn mix(
@@ -212,17 +212,22 @@ fn find(folder: &Path) -> Option<PathBuf> {
     inside.find(|path| path.join("releases").is_dir())
 }
 
-/// Takes away the package that Mix's `:tar` leaves in the release itself where `--path` is given; else it lies beside it.
-fn take_package_away(release: &Path) -> Result<(), StepError> {
-    let packages = fs::read_dir(release.join("bin")).into_iter().flatten().flatten().filter_map(|entry| {
-        let version = fs::read_to_string(release.join("releases/start_erl.data")).ok()?;
-        let version = version.split_whitespace().nth(1)?.to_owned();
-        Some(release.join(format!("{}-{version}.tar.gz", entry.file_name().to_str()?)))
-    });
-    for package in packages.filter(|package| package.is_file()) {
-        fs::remove_file(&package).map_err(|e| StepError::io("remove", &package, &e))?;
+/// The package of a release. Told where to put a release, Mix puts the package into its folder, to which it does not belong: it
+/// is moved to beside it.
+fn packed(release: &Path) -> io::Result<Option<PathBuf>> {
+    let Ok(data) = fs::read_to_string(release.join("releases/start_erl.data")) else { return Ok(None) };
+    let version = data.split_whitespace().nth(1).unwrap_or_default();
+    let ending = format!("-{version}.tar.gz");
+    for entry in fs::read_dir(release)? {
+        let name = entry?.file_name();
+        let made = name.to_str().and_then(|name| name.strip_suffix(&ending));
+        if made.is_some_and(|name| release.join(format!("releases/{version}/{name}.rel")).is_file()) {
+            let beside = release.with_extension("tar.gz");
+            fs::rename(release.join(&name), &beside)?;
+            return Ok(Some(beside));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Seconds since 1970.
