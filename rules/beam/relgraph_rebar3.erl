@@ -27,10 +27,28 @@ run(#{env := Profile} = Request, Command) ->
         end,
     try rebar3:run(Whole) of
         {ok, _} -> ok;
-        Error -> say(Error, [])
+        Error -> ended(Error)
     catch
         Class:Reason:Stack when Class =/= exit -> say(Reason, {Class, Stack})
     end.
+
+%% rebar3 ends at the first package that no repository has.
+-spec ended(term()) -> no_return().
+ended({error, {_, {missing_package, {Name, Version, _}}}} = Error) ->
+    nowhere(Name, Version, Error);
+ended({error, {_, {missing_package, Name, Version}}} = Error) ->
+    nowhere(Name, Version, Error);
+ended({error, {_, {missing_package, Name}}} = Error) ->
+    nowhere(Name, undefined, Error);
+ended(Error) ->
+    say(Error, []).
+
+-spec nowhere(term(), term(), term()) -> no_return().
+nowhere(Name, Version, Error) when is_binary(Name) ->
+    ok = relgraph_rebar3_source:miss(Name, Version),
+    say(Error, []);
+nowhere(_, _, Error) ->
+    say(Error, []).
 
 %% Ends the request with what rebar3 says about an error.
 -spec say(term(), term()) -> no_return().

@@ -6,24 +6,46 @@
 %% Writes into `out' of the request what each application is compiled from (`APP.etf'), and answers with the applications in
 %% the order in which rebar3 compiles them.
 -spec run(map()) -> map().
-run(#{out := Out, env := Profile} = Request) ->
-    State = relgraph_rebar3:run(Request),
-    Root = rebar_state:dir(State),
-    Projects = order(rebar_state:project_apps(State)),
-    Dependencies = order(rebar_state:all_deps(State)),
+run(#{out := Out} = Request) ->
     ok = filelib:ensure_dir(filename:join(Out, "x")),
-    [ok = relgraph_recipe:write(filename:join(Out, file(App)), State, App) || App <- Dependencies ++ Projects],
-    Names = [rebar_app_info:name(App) || App <- Dependencies],
+    try relgraph_rebar3:run(Request) of
+        State ->
+            case relgraph_rebar3_source:missing() of
+                [] -> describe(State, Request);
+                Missing -> incomplete(Missing, Request)
+            end
+    catch
+        Class:Reason:Stack ->
+            %% What is missing may be the reason.
+            case relgraph_rebar3_source:missing() of
+                [] -> erlang:raise(Class, Reason, Stack);
+                Missing -> incomplete(Missing, Request)
+            end
+    end.
+
+incomplete(Missing, #{env := Profile}) ->
+    (general(Profile))#{applications => [], release => null, missing => Missing}.
+
+general(Profile) ->
     #{
         tool => rebar3,
         profile => Profile,
-        applications =>
-            [application(App, Root, Profile, {dependency, []}) || App <- Dependencies] ++
-                [application(App, Root, Profile, {project, Names}) || App <- Projects],
-        release => relgraph_relx:describe(State, Request),
         stripping => relgraph_strip:recipe(["Attr"]),
         otp => list_to_binary(erlang:system_info(otp_release)),
         erts => list_to_binary(erlang:system_info(version))
+    }.
+
+describe(State, #{out := Out, env := Profile} = Request) ->
+    Root = rebar_state:dir(State),
+    Projects = order(rebar_state:project_apps(State)),
+    Dependencies = order(rebar_state:all_deps(State)),
+    [ok = relgraph_recipe:write(filename:join(Out, file(App)), State, App) || App <- Dependencies ++ Projects],
+    Names = [rebar_app_info:name(App) || App <- Dependencies],
+    (general(Profile))#{
+        applications =>
+            [application(App, Root, Profile, {dependency, []}) || App <- Dependencies] ++
+                [application(App, Root, Profile, {project, Names}) || App <- Projects],
+        release => relgraph_relx:describe(State, Request)
     }.
 
 order(Apps) ->

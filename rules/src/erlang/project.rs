@@ -26,10 +26,26 @@ pub struct ErlangProject {
     /// Hidden folders beside the dependencies, with what Mix needs to build one of them.
     #[serde(default)]
     pub beside: Vec<String>,
+    /// Dependencies that are not there. While there are any, nothing else here is of use.
+    #[serde(default)]
+    pub missing: Vec<Missing>,
     /// OTP's version, as exact as the installation says.
     pub otp: String,
     /// The runtime system's version.
     pub erts: String,
+}
+
+/// A dependency that is not there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Missing {
+    /// Its name.
+    pub app: String,
+    /// Where it was looked for, seen from the project's folder.
+    pub at: String,
+    /// Which application needs it, where that is known.
+    pub parent: Option<String>,
+    /// Where it comes from, as rebar.config says it.
+    pub source: Option<String>,
 }
 
 /// What the project says about its releases that must be known before anything is compiled.

@@ -18,6 +18,7 @@ use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
 use crate::steps::describe::Whole;
 use crate::steps::driver::{self, Driver};
+use crate::steps::fetch;
 use crate::tool::{self, Tool};
 use crate::vm::{Common, DRIVER};
 
@@ -26,14 +27,14 @@ const PLACES: [&str; 2] = ["_build/default/lib", "_build/default/plugins"];
 
 impl Lowering {
     /// The graph that asks the tool what the project is.
-    pub fn describing_erlang(&self, common: &Common) -> Result<Graph, Vec<Diagnostic>> {
+    pub fn describing_erlang(&self, common: &Common, around: &Around) -> Result<Graph, Vec<Diagnostic>> {
         let mut steps = Steps::default();
-        self.add_describe_erlang(&mut steps, common);
+        self.add_describe_erlang(&mut steps, common, around);
         self.graph(steps)
     }
 
-    fn add_describe_erlang(&self, steps: &mut Steps, common: &Common) {
-        let whole = self.whole(&Around::default());
+    fn add_describe_erlang(&self, steps: &mut Steps, common: &Common, around: &Around) {
+        let whole = self.whole(around);
         steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
         let folders = match common.tool {
             Tool::Otp => tool::applications(&self.root),
@@ -49,12 +50,15 @@ impl Lowering {
         &self,
         common: &Common,
         project: ErlangProject,
+        around: &Around,
     ) -> Result<Lowered, Vec<Diagnostic>> {
         let mut steps = Steps::default();
-        self.add_describe_erlang(&mut steps, common);
-        self.add_erlang_compiles(&mut steps, common, &project)?;
+        self.add_describe_erlang(&mut steps, common, around);
+        self.add_fetches(&mut steps, around, around.fetched.keys());
+        self.add_erlang_compiles(&mut steps, common, &project, around)?;
         let mut warnings = self.not_read(common);
-        let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
+        warnings.extend(self.rebar_lock_warnings(around, &project));
+        let parts = self.add_erlang_release(&mut steps, common, &project, around, &mut warnings)?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
         let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
@@ -72,11 +76,12 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
     ) -> Result<(), Vec<Diagnostic>> {
-        let whole = self.whole(&Around::default());
+        let whole = self.whole(around);
         let mut sources: BTreeMap<&str, Arc<Snapshot>> = BTreeMap::new();
         for application in &project.applications {
-            let source = self.erlang_source(&whole, project, &application.dest).map_err(failed)?;
+            let source = self.erlang_source(&whole, around, project, &application.dest).map_err(failed)?;
             sources.insert(&application.app, source);
         }
         let folders: Vec<&str> = project.applications.iter().map(|a| a.dest.as_str()).collect();
@@ -84,7 +89,7 @@ impl Lowering {
         // All compilations and describe.
         common.spares.expect(project.applications.len() + 1);
         if common.tool == Tool::ErlangMk {
-            return self.add_make_compiles(steps, common, project, &sources);
+            return self.add_make_compiles(steps, common, project, around, &sources);
         }
         for application in &project.applications {
             let sees: Vec<compile::Other> = project
@@ -92,14 +97,15 @@ impl Lowering {
                 .into_iter()
                 .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
                 .collect();
-            let needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            needs.extend(around.fetched.get(&application.app).map(|_| fetch::step(&application.app)));
             let Some(source) = sources.get(application.app.as_str()) else { continue };
             let action = Compile {
                 common: common.clone(),
                 application: application.clone(),
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
-                history: self.history(source, &application.dest),
+                history: self.history(source, around, &application.dest),
                 layout: whole.layout.clone(),
                 sees,
             };
@@ -125,6 +131,7 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
         sources: &BTreeMap<&str, Arc<Snapshot>>,
     ) -> Result<(), Vec<Diagnostic>> {
         let whole = self.sources.whole(".").map_err(failed)?;
@@ -158,7 +165,7 @@ impl Lowering {
                 common: common.clone(),
                 application: application.clone(),
                 source: Arc::clone(source),
-                layout: self.whole(&Around::default()).layout,
+                layout: self.whole(around).layout,
                 sees,
                 inner,
                 shared: Arc::new(shared),
@@ -169,20 +176,23 @@ impl Lowering {
     }
 
     /// The history of an application, where its version comes from it.
-    fn history(&self, source: &Snapshot, dest: &str) -> Option<History> {
+    fn history(&self, source: &Snapshot, around: &Around, dest: &str) -> Option<History> {
         let specifications = source.entries().map(|(path, _)| path).filter(|path| path.contains(".app.src"));
         let texts = specifications.filter_map(|path| std::fs::read_to_string(source.root().join(path)).ok());
-        texts.into_iter().any(|text| history::is_asked_for(&text)).then(|| History::of(&self.root.join(dest)))
+        texts
+            .into_iter()
+            .any(|text| history::is_asked_for(&text))
+            .then(|| History::of(&self.folder_of(around, dest)))
     }
 
     /// Files besides the sources that decided what is built.
-    pub fn looked_at(&self, project: &ErlangProject) -> BTreeSet<PathBuf> {
+    pub fn looked_at(&self, project: &ErlangProject, around: &Around) -> BTreeSet<PathBuf> {
         let folders = project.applications.iter().map(|application| application.dest.as_str());
-        let whole = self.whole(&Around::default());
-        let source = |dest| Some((dest, self.erlang_source(&whole, project, dest).ok()?));
+        let whole = self.whole(around);
+        let source = |dest| Some((dest, self.erlang_source(&whole, around, project, dest).ok()?));
         let sources = folders.filter_map(source);
         let mut found: BTreeSet<PathBuf> = sources
-            .filter_map(|(dest, source)| self.history(&source, dest))
+            .filter_map(|(dest, source)| self.history(&source, around, dest))
             .flat_map(|history| history.looked_at)
             .collect();
         found.extend(PLACES.map(|place| self.root.join(place)));
@@ -192,9 +202,13 @@ impl Lowering {
     pub(super) fn erlang_source(
         &self,
         whole: &Whole,
+        around: &Around,
         project: &ErlangProject,
         dest: &str,
     ) -> Result<Arc<Snapshot>, relgraph_engine::StepError> {
+        if let Some(fetched) = self.fetched_source(around, dest)? {
+            return Ok(fetched);
+        }
         if whole.installed.contains(dest) {
             return whole.snapshot(dest);
         }

@@ -27,6 +27,7 @@ mod beside;
 mod check;
 mod custom;
 mod erlang;
+mod locked;
 mod look;
 mod mix;
 pub(crate) mod release;

@@ -29,6 +29,7 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<ErlangParts, Vec<Diagnostic>> {
         let relx = self.relx(project, warnings)?;
@@ -67,7 +68,7 @@ impl Lowering {
         let compiles: Vec<String> = names_of.iter().map(|app| compile::step(app)).collect();
         let action = Release {
             common: common.clone(),
-            whole: self.whole(&Around::default()),
+            whole: self.whole(around),
             applications: project.applications.clone(),
             relx: relx.is_some(),
             release: self.file.release.clone(),
@@ -86,7 +87,7 @@ impl Lowering {
             copied.extend(SOURCES.map(str::to_owned));
         }
         let excluded = relx.map(|relx| relx.excluded.clone()).unwrap_or_default();
-        self.add_erlang_strips(steps, project, recipe.as_ref(), &copied, &excluded, include_src)?;
+        self.add_erlang_strips(steps, project, around, recipe.as_ref(), &copied, &excluded, include_src)?;
         let include = IncludeRuntime {
             toolchain: Arc::clone(&common.toolchain),
             stat: self.sources.stat(),
@@ -217,15 +218,16 @@ impl Lowering {
         &self,
         steps: &mut Steps,
         project: &ErlangProject,
+        around: &Around,
         recipe: Option<&StripRecipe>,
         copied: &[String],
         excluded: &BTreeMap<String, Vec<String>>,
         include_src: bool,
     ) -> Result<(), Vec<Diagnostic>> {
-        let whole = self.whole(&Around::default());
+        let whole = self.whole(around);
         for application in &project.applications {
             let sources: Option<Arc<Snapshot>> = if include_src {
-                Some(self.erlang_source(&whole, project, &application.dest).map_err(failed)?)
+                Some(self.erlang_source(&whole, around, project, &application.dest).map_err(failed)?)
             } else {
                 None
             };

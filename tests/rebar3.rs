@@ -1,0 +1,294 @@
+//! Projects of rebar3 as people have them: dependencies that are locked and not fetched, plugins, hooks of the project.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::hex::{Package, Reply, Server};
+use support::project::Project;
+use support::rebar3::{Rebar3, assert_same};
+use support::small::{Files, project};
+use support::{TestSpace, said};
+
+fn spec(app: &str, version: &str, needs: &str) -> String {
+    format!(
+        "{{application, {app}, [{{description, \"d\"}}, {{vsn, {version}}}, {{registered, []}}, \
+         {{applications, [kernel, stdlib{needs}]}}]}}.\n"
+    )
+}
+
+/// Asserts that what a build says contains all of these, and no path that only steps see.
+#[track_caller]
+fn assert_told(told: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(told.contains(part), "{part:?} is not in:\n{told}");
+    }
+    for never in ["panicked", "/relgraph/project"] {
+        assert!(!told.contains(never), "{never:?} is in:\n{told}");
+    }
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let fixed = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"];
+    said(Command::new("git").arg("-C").arg(folder).args(fixed).args(args))
+}
+
+/// A git repository with these files, its commit tagged; returns its address and the commit.
+fn repository(space: &TestSpace, name: &str, tag: &str, files: Files<'_>) -> (String, String) {
+    let repository = Project::new(space.path(name), space.store());
+    for (path, text) in files {
+        repository.write(path, text);
+    }
+    (format!("file://{}", repository.dir.display()), committed(&repository.dir, tag))
+}
+
+/// Makes a repository of a folder, its commit tagged, and returns the commit.
+fn committed(folder: &Path, tag: &str) -> String {
+    git(folder, &["init", "--quiet"]);
+    git(folder, &["add", "--all"]);
+    git(folder, &["commit", "--quiet", "--message", "one"]);
+    git(folder, &["tag", tag]);
+    git(folder, &["rev-parse", "HEAD"])
+}
+
+/// With a dependency that nothing but the lock names: a package has no dependencies in its rebar.config.
+const UPPER: Package = Package {
+    name: "upper",
+    version: "1.1.0",
+    tools: &["rebar3"],
+    needs: &[("lower", "~> 0.9")],
+    files: &[
+        ("rebar.config", "{erl_opts, [debug_info, {d, 'ITS_OWN'}]}.\n"),
+        (
+            "src/upper.app.src",
+            "{application,upper,[{description,\"d\"},{vsn,\"1.1.0\"},{registered,[]},{applications,[kernel,stdlib,lower]}]}.\n",
+        ),
+        (
+            "src/upper.erl",
+            "-module(upper).\n-export([f/0]).\n-include_lib(\"lower/include/lower.hrl\").\n-ifdef(ITS_OWN).\nf() -> ?LOWER.\n-endif.\n",
+        ),
+        ("priv/page.html", "<p>\n"),
+    ],
+    repo: "hexpm",
+};
+
+const LOWER: Package = Package {
+    name: "lower",
+    version: "0.9.0",
+    tools: &["rebar3"],
+    needs: &[],
+    files: &[
+        (
+            "src/lower.app.src",
+            "{application,lower,[{description,\"d\"},{vsn,\"0.9.0\"},{registered,[]},{applications,[kernel,stdlib]}]}.\n",
+        ),
+        ("src/lower.erl", "-module(lower).\n-export([f/0]).\nf() -> 1.\n"),
+        ("include/lower.hrl", "-define(LOWER, low).\n"),
+    ],
+    repo: "hexpm",
+};
+
+fn sums(packages: &[Package], sum: impl Fn(&Package) -> String) -> String {
+    let pair =
+        |package: &Package| format!("{{<<\"{}\">>, <<\"{}\">>}}", package.name, sum(package).to_uppercase());
+    packages.iter().map(pair).collect::<Vec<_>>().join(",\n ")
+}
+
+/// A `rebar.lock` of these packages and of these other entries.
+fn lock(packages: &[Package], others: &[String]) -> String {
+    let level = |package: &Package| {
+        i32::from(packages.iter().any(|other| other.needs.iter().any(|(name, _)| *name == package.name)))
+    };
+    let entry = |package: &Package| {
+        format!(
+            "{{<<\"{0}\">>,{{pkg,<<\"{0}\">>,<<\"{1}\">>}},{2}}}",
+            package.name,
+            package.version,
+            level(package)
+        )
+    };
+    let entries: Vec<String> = packages.iter().map(entry).chain(others.iter().cloned()).collect();
+    format!(
+        "{{\"1.2.0\",\n[{}]}}.\n[\n{{pkg_hash,[\n {}]}},\n{{pkg_hash_ext,[\n {}]}}\n].\n",
+        entries.join(",\n "),
+        sums(packages, Package::inner),
+        sums(packages, Package::outer)
+    )
+}
+
+#[test]
+fn what_is_locked_and_not_fetched_is_fetched_and_built_as_rebar3_builds_it() {
+    let space = TestSpace::cold();
+    let (low, low_commit) = repository(
+        &space,
+        "low",
+        "v2.0.1",
+        &[
+            (
+                "rebar.config",
+                "{erl_opts, [{d, 'LOW'}]}.\n{pre_hooks, [{compile, \"mkdir -p priv && echo made > priv/made.txt\"}]}.\n",
+            ),
+            ("src/low.app.src", &spec("low", "git", "")),
+            ("src/low.erl", "-module(low).\n-export([parse_transform/2]).\nparse_transform(F, _) -> F.\n"),
+        ],
+    );
+    let (deep, deep_commit) = repository(
+        &space,
+        "repo",
+        "v1",
+        &[
+            ("README.md", "two applications\n"),
+            ("libs/deep/src/deep.app.src", &spec("deep", "\"0.3\"", "")),
+            ("libs/deep/src/deep.erl", "-module(deep).\n-export([f/0]).\nf() -> 3.\n"),
+        ],
+    );
+    let config = format!(
+        "{{erl_opts, [debug_info]}}.\n{{deps, [{{upper, \"~> 1.0\"}}, {{low, {{git, \"{low}\", {{tag, \"v2.0.1\"}}}}}},\n\
+         {{deep, {{git_subdir, \"{deep}\", {{branch, \"main\"}}, \"libs/deep\"}}}}]}}.\n\
+         {{relx, [{{release, {{shop, \"1\"}}, [shop, upper, lower, low, deep]}}]}}.\n"
+    );
+    let others = [
+        format!("{{<<\"low\">>,{{git,\"{low}\",{{ref,\"{low_commit}\"}}}},0}}"),
+        format!("{{<<\"deep\">>,{{git_subdir,\"{deep}\",{{ref,\"{deep_commit}\"}},\"libs/deep\"}},0}}"),
+    ];
+    let files: Files<'_> = &[
+        ("rebar.config", &config),
+        ("rebar.lock", &lock(&[UPPER, LOWER], &others)),
+        ("src/shop.app.src", &spec("shop", "\"1.0.0\"", ", upper, low, deep")),
+        (
+            "src/shop.erl",
+            "-module(shop).\n-compile({parse_transform, low}).\n-export([f/0]).\nf() -> {upper:f(), deep:f()}.\n",
+        ),
+    ];
+    let server = Server::with(&[UPPER, LOWER]);
+    let shop = project(&space, "shop", "shop", files).with("HEX_CDN", &server.url);
+    let built = shop.build();
+    for step in ["fetch upper", "fetch lower", "fetch low", "fetch deep"] {
+        assert!(shop.ask(&["plan", "--all"]).out.contains(step), "{step}");
+    }
+    assert!(!shop.dir.join("_build/default").exists(), "nothing is written to the user's _build");
+    assert_eq!(server.asked(), [LOWER.path(), UPPER.path()]);
+    shop.build().assert_nothing_to_do();
+
+    // rebar3 with the same sources in their places: it asks nobody for what comes from git and is there.
+    let theirs = Rebar3::of(&shop, space.path("theirs"));
+    let at = space.path("theirs/project");
+    for package in [UPPER, LOWER] {
+        let to = at.join("_build/default/lib").join(package.name);
+        package.unpack(&to);
+        committed(&to, "v1");
+    }
+    fs::remove_file(at.join("rebar.lock")).expect("removed");
+    let from_git = |app: &str| format!("{{{app}, {{git, \"{low}\", {{tag, \"v1\"}}}}}}");
+    let config =
+        config.replace("{upper, \"~> 1.0\"}", &format!("{}, {}", from_git("upper"), from_git("lower")));
+    fs::write(at.join("rebar.config"), config).expect("a file");
+    for (url, to) in [(&low, "low"), (&deep, "deep")] {
+        let to = at.join("_build/default/lib").join(to);
+        said(Command::new("git").args(["clone", "--quiet", url]).arg(to));
+    }
+    assert_same(&built.release(), &theirs.release("prod", "shop"), &[]);
+
+    // An edit compiles what it concerns; a colleague elsewhere needs no network.
+    shop.edit("src/shop.erl", "deep:f()}", "deep:f(), 1}");
+    let ran: Vec<String> = shop.ran().into_iter().filter(|step| step.starts_with("compile ")).collect();
+    assert_eq!(ran, ["compile shop"]);
+    drop(server);
+    let colleague = project(&space, "elsewhere/shop", "shop", files);
+    let theirs = colleague.build_with(&["--offline"]);
+    assert_eq!((theirs.executed(), theirs.digest()), (0, built.digest()), "{}", theirs.json);
+}
+
+/// A shop that needs one package and nothing else.
+fn small_shop(space: &TestSpace, at: &str, locked: Option<&str>) -> Project {
+    let shop = project(
+        space,
+        at,
+        "shop",
+        &[
+            ("rebar.config", "{deps, [{lower, \"0.9.0\"}]}.\n{relx, [{release, {shop, \"1\"}, [shop]}]}.\n"),
+            ("src/shop.app.src", &spec("shop", "\"1.0.0\"", ", lower")),
+        ],
+    );
+    if let Some(locked) = locked {
+        shop.write("rebar.lock", locked);
+    }
+    shop
+}
+
+#[track_caller]
+fn planned(project: &Project, status: i32, parts: &[&str]) {
+    let said = project.ask(&["plan", "--all"]);
+    assert_eq!(said.status, Some(status), "{}{}", said.out, said.err);
+    assert_told(&format!("{}{}", said.out, said.err), parts);
+}
+
+#[test]
+fn what_cannot_be_fetched_is_said_with_what_to_do() {
+    let space = TestSpace::cold();
+    let server = Server::with(&[LOWER]);
+    let good = lock(&[LOWER], &[]);
+    // Nothing tells what is meant.
+    let shop = small_shop(&space, "unlocked", None);
+    planned(
+        &shop,
+        2,
+        &[
+            "dependency `lower` is not there, from Hex: lower 0.9.0",
+            "there is no rebar.lock",
+            "looked for in _checkouts/lower and _build/default/lib/lower",
+            "rebar3 get-deps",
+        ],
+    );
+    shop.write("rebar.lock", "{\"1.2.0\",[]}.\n");
+    planned(&shop, 2, &["rebar.lock does not name it"]);
+    // Nobody is asked.
+    let shop = small_shop(&space, "offline", Some(&good)).with("HEX_MIRROR", &server.url);
+    let missing = "`lower` (lower 0.9.0) is neither in _build/default/lib nor in the store, and";
+    planned(
+        &shop.clone().with("REBAR_OFFLINE", "1"),
+        1,
+        &[missing, "REBAR_OFFLINE is set", "rebar3 get-deps"],
+    );
+    planned(&shop.clone().with("HEX_OFFLINE", "1"), 1, &[missing]);
+    assert!(server.asked().is_empty());
+    // Another package than the one that was locked, by each of the checksums.
+    let wrong = good.replace(&LOWER.outer().to_uppercase(), &"0".repeat(64));
+    shop.write("rebar.lock", &wrong);
+    planned(&shop, 1, &["lower 0.9.0 is not the one that was locked", &LOWER.outer(), "rebar3 unlock"]);
+    let (inner, _) = good.rsplit_once("{pkg_hash_ext").expect("two lists");
+    let inner = format!("{}\n].\n", inner.trim_end().trim_end_matches(','));
+    shop.write("rebar.lock", &inner.replace(&LOWER.inner().to_uppercase(), &"0".repeat(64)));
+    planned(&shop, 1, &["lower 0.9.0 is not the one that was locked", &LOWER.inner()]);
+    shop.write("rebar.lock", "{\"1.2.0\",[{<<\"lower\">>,{pkg,<<\"lower\">>,<<\"0.9.0\">>},0}]}.\n");
+    planned(&shop, 1, &["the lock has no checksum for `lower`", "rebar3 lock"]);
+    shop.write("rebar.lock", "{\"1.2.0\",[{<<\"lower\">>,{hg,\"x\",\"y\"},0}]}.\n");
+    planned(&shop, 2, &["rebar.lock:1", "locked as `hg`, which relgraph cannot fetch"]);
+    shop.write("rebar.lock", "{\"1.2.0\",[{<<\"lower\">>,\n");
+    planned(&shop, 2, &["rebar.lock:"]);
+
+    // A private package: the lock does not say whose it is, and the organisation's key is where rebar3 keeps it.
+    let server = Server::new();
+    let path = format!("/repos/acme{}", LOWER.path());
+    server.reply(&path, Reply::Keyed("org-key", LOWER.tarball()));
+    let shop = small_shop(&space, "private", Some(&good)).with("HEX_MIRROR", &server.url);
+    planned(&shop, 1, &["there is no lower 0.9.0 at"]);
+    let home = space.path("no-home/.config/rebar3/hex.config");
+    fs::create_dir_all(home.parent().expect("a folder")).expect("a folder");
+    fs::write(home, "#{<<\"hexpm:acme\">> => #{repo_key => <<\"org-key\">>}}.\n").expect("a file");
+    planned(&shop, 0, &["fetch lower"]);
+    assert!(server.asked().contains(&path));
+
+    // What lies there and is not what is locked is not built.
+    shop.write(
+        "_build/default/lib/lower/hex_metadata.config",
+        "{<<\"name\">>,<<\"lower\">>}.\n{<<\"version\">>,<<\"0.8.0\">>}.\n",
+    );
+    planned(
+        &shop,
+        0,
+        &["_build/default/lib/lower is lower 0.8.0, and rebar.lock names 0.9.0", "fetch lower"],
+    );
+}
