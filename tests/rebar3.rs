@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use support::files::copy;
 use support::hex::{Package, Reply, Server};
 use support::project::Project;
 use support::rebar3::{Rebar3, assert_same};
 use support::small::{Files, project};
-use support::{TestSpace, said};
+use support::{TestSpace, said, source};
 
 fn spec(app: &str, version: &str, needs: &str) -> String {
     format!(
@@ -290,5 +291,150 @@ fn what_cannot_be_fetched_is_said_with_what_to_do() {
         &shop,
         0,
         &["_build/default/lib/lower is lower 0.8.0, and rebar.lock names 0.9.0", "fetch lower"],
+    );
+}
+
+/// A plugin that makes modules of lists of words, with another module that it needs.
+const GENERATOR: Files<'static> = &[
+    ("wordgen/rebar.config", "{deps, [{genlib, {git, \"file:///nowhere\", {tag, \"1\"}}}]}.\n"),
+    (
+        "wordgen/src/wordgen.app.src",
+        "{application, wordgen, [{description, \"d\"}, {vsn, \"1\"}, {registered, []}, {applications, [kernel, stdlib, genlib]}]}.\n",
+    ),
+    (
+        "wordgen/src/wordgen.erl",
+        r#"-module(wordgen).
+-export([init/1, do/1, format_error/1]).
+init(State) ->
+    Provider = fun(Name) -> providers:create([{name, Name}, {module, ?MODULE}, {namespace, wordgen}, {bare, true},
+        {deps, [{default, app_discovery}]}, {example, ""}, {opts, []}, {short_desc, ""}, {desc, ""}]) end,
+    {ok, rebar_state:add_provider(State, Provider(words))}.
+do(State) ->
+    case rebar_state:current_app(State) of
+        undefined ->
+            Names = [rebar_app_info:name(App) || App <- rebar_state:project_apps(State)],
+            ok = file:write_file(filename:join(rebar_state:dir(State), "apps.txt"), lists:join($\n, lists:sort(Names)));
+        App ->
+            Dir = rebar_app_info:dir(App),
+            [ok = file:write_file(filename:join([Dir, "src", filename:basename(File, ".words") ++ ".erl"]), genlib:module(File))
+             || File <- filelib:wildcard(filename:join(Dir, "words/*.words"))]
+    end,
+    {ok, State}.
+format_error(Reason) -> io_lib:format("~p", [Reason]).
+"#,
+    ),
+    (
+        "genlib/src/genlib.app.src",
+        "{application, genlib, [{description, \"d\"}, {vsn, \"1\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n",
+    ),
+    (
+        "genlib/src/genlib.erl",
+        "-module(genlib).\n-export([module/1]).\nmodule(File) ->\n    {ok, Text} = file:read_file(File),\n    \
+         Words = string:lexemes(Text, \" \\n\"),\n    Name = filename:basename(File, \".words\"),\n    \
+         [\"-module(\", Name, \").\\n-export([all/0]).\\nall() -> [\", lists:join(\", \", Words), \"].\\n\"].\n",
+    ),
+];
+
+const WORKSHOP: Files<'static> = &[
+    (
+        "rebar.config",
+        r#"{erl_opts, [debug_info]}.
+{plugins, [{wordgen, {git, "file:///nowhere", {tag, "1"}}}]}.
+{project_plugins, [rebar3_nowhere]}.
+{pre_hooks, [{"linux", compile, "sh scripts/before.sh"}, {"win32", compile, "exit 1"}, {clean, "exit 1"}]}.
+{post_hooks, [{compile, "sh scripts/after.sh"}]}.
+{provider_hooks, [{pre, [{compile, {wordgen, words}}]}]}.
+{relx, [{release, {shop, "1"}, [shop, store]}, {overlay, [{copy, "built.txt", "etc/"}, {copy, "apps.txt", "etc/"}]}]}.
+"#,
+    ),
+    (
+        "scripts/before.sh",
+        "set -e\nmkdir -p apps/store/include apps/shop/priv\necho '-define(BUILT, here).' > apps/store/include/built.hrl\n\
+         echo '-define(SRC, 1).' > apps/store/src/made.hrl\necho before > apps/shop/priv/before.txt\n\
+         cat VERSION > built.txt\nrm apps/shop/src/shop_gone.erl\n",
+    ),
+    (
+        "scripts/after.sh",
+        "set -e\nmkdir -p apps/store/priv/made\necho after > apps/store/priv/made/after.txt\n\
+         (cd _build/prod/lib/shop/ebin && echo *) > apps/shop/priv/modules.txt\ntest ! -e _build/prod/lib/shop/ebin/shop_gone.beam\n",
+    ),
+    ("VERSION", "7\n"),
+    (
+        "apps/shop/src/shop.app.src",
+        "{application, shop, [{description, \"d\"}, {vsn, \"1\"}, {registered, []}, {applications, [kernel, stdlib, store]}]}.\n",
+    ),
+    (
+        "apps/shop/rebar.config",
+        "{provider_hooks, [{pre, [{compile, {wordgen, words}}]}]}.\n{post_hooks, [{compile, \"echo own > priv/own.txt\"}]}.\n",
+    ),
+    ("apps/shop/words/goods.words", "apple bread\ncheese\n"),
+    (
+        "apps/shop/src/shop.erl",
+        "-module(shop).\n-include_lib(\"store/include/built.hrl\").\n-include_lib(\"store/src/made.hrl\").\n-export([f/0]).\nf() -> {?BUILT, ?SRC, goods:all()}.\n",
+    ),
+    ("apps/shop/src/shop_gone.erl", "-module(shop_gone).\n-error(it_is_still_there).\n"),
+    (
+        "apps/store/src/store.app.src",
+        "{application, store, [{description, \"d\"}, {vsn, \"1\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n",
+    ),
+    (
+        "apps/store/rebar.config",
+        "{plugins, [pc]}.\n{port_specs, [{\"priv/store_drv.so\", [\"c_src/*.c\"]}]}.\n{provider_hooks, [{pre, [{compile, {pc, compile}}]}]}.\n",
+    ),
+    (
+        "apps/store/src/store.erl",
+        "-module(store).\n-include(\"built.hrl\").\n-export([f/0]).\nf() -> ?BUILT.\n",
+    ),
+    ("apps/store/c_src/store.c", "int store(void) { return 1; }\n"),
+];
+
+#[test]
+fn plugins_and_hooks_of_the_project_do_what_rebar3_has_them_do() {
+    let space = TestSpace::cold();
+    let shop = project(&space, "workshop", "shop", WORKSHOP);
+    for (path, text) in GENERATOR {
+        shop.write(&format!("_build/default/plugins/{path}"), text);
+    }
+    copy(&source("tests/fixtures/rebar3_plugins/pc"), &shop.dir.join("_checkouts/pc"));
+    let said_of_it = shop.ask(&["build"]);
+    assert_eq!(said_of_it.status, Some(0), "{}", said_of_it.err);
+    assert_told(&said_of_it.err, &["plugin `rebar3_nowhere` is not there", "rebar3 get-deps"]);
+    let built = shop.build();
+    built.assert_nothing_to_do();
+    assert!(!shop.dir.join("built.txt").exists() && shop.dir.join("apps/shop/src/shop_gone.erl").exists());
+
+    let theirs = Rebar3::of(&shop, space.path("theirs"));
+    let plugins = space.path("theirs/project/_build/default/plugins");
+    fs::create_dir_all(plugins.parent().expect("a folder")).expect("a folder");
+    said(Command::new("cp").arg("-a").arg(shop.dir.join("_build/default/plugins")).arg(&plugins));
+    assert_same(&built.release(), &theirs.release("prod", "shop"), &[]);
+    let priv_of = |app: &str, path: &str| built.release().join(format!("lib/{app}-1/priv/{path}"));
+    assert!(priv_of("store", "made/after.txt").is_file() && priv_of("store", "store_drv.so").is_file());
+    assert!(priv_of("shop", "modules.txt").is_file() && priv_of("shop", "own.txt").is_file());
+
+    // What programs read is not known: they run again, and what they made being the same, the wave ends there.
+    shop.edit("VERSION", "7", "8");
+    let ran = shop.ran();
+    assert!(ran.contains("hooks before compile") && !ran.contains("strip shop"), "{ran:?}");
+    assert_eq!(shop.read("_build/relgraph/prod/shop/etc/built.txt"), "8\n");
+    // A plugin counts by what was used of it.
+    shop.edit("_build/default/plugins/genlib/src/genlib.erl", "all() -> [\", ", "all() -> [more, \", ");
+    let ran = shop.ran();
+    assert!(ran.contains("compile shop before hooks") && ran.contains("strip shop"), "{ran:?}");
+    assert!(!ran.contains("strip store"), "{ran:?}");
+    // A hook that fails, and one whose plugin is not there.
+    shop.edit("scripts/after.sh", "set -e\n", "echo this is wrong >&2\nexit 3\n");
+    assert_told(
+        &shop.refused(1),
+        &["step `hooks after compile` failed", "this is wrong", "Hook for compile failed!"],
+    );
+    fs::remove_dir_all(shop.dir.join("_checkouts")).expect("removed");
+    assert_told(
+        &shop.refused(1),
+        &[
+            "command 'compile' in namespace 'pc' not found",
+            "plugins that are asked for and not there: pc",
+            "rebar3 get-deps",
+        ],
     );
 }

@@ -17,6 +17,7 @@ operation(consolidate) -> 'Elixir.Relgraph.Consolidate';
 operation(boot) -> 'Elixir.Relgraph.Boot';
 operation(describe_rebar3) -> relgraph_rebar3_describe;
 operation(compile_rebar3) -> relgraph_rebar3_compile;
+operation(hooks_rebar3) -> relgraph_rebar3_hooks;
 operation(release_rebar3) -> relgraph_relx;
 operation(release_otp) -> relgraph_otp_release;
 operation(describe_erlang_mk) -> relgraph_make_describe;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use relgraph_cache::{Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
 
-use super::make;
 use super::project::ErlangProject;
+use super::{compile, make};
 use crate::discover::{Native, Scope};
 use crate::foreign;
 use crate::namespace::{Namespace, Place};
@@ -19,7 +19,7 @@ use crate::tool::Tool;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "describe erlang", version: 1 };
+pub const RULE: Rule = Rule { name: "describe erlang", version: 2 };
 
 /// Asks the project's tool what the project is.
 pub struct Describe {
@@ -66,6 +66,11 @@ impl Describe {
             _ => "describe_rebar3",
         }
     }
+}
+
+/// What of a plugin's folder may be used: not what rebar3 keeps there for itself.
+fn is_plugin(path: &str) -> bool {
+    !path.split('/').any(|part| [".git", ".rebar3", "_build"].contains(&part))
 }
 
 impl Action for Describe {
@@ -116,7 +121,14 @@ impl Action for Describe {
             .map_err(|e| StepError::internal(format!("the description cannot be written: {e}")))?;
         let mut tree = TreeBuilder::new();
         tree.file("project.json", cx.store.put_bytes(&json)?, false).map_err(conflict)?;
+        let mut plugins = TreeBuilder::new();
+        for at in &project.plugins {
+            let real = vm.real(&self.whole.layout.at(at));
+            compile::drop_dead_links(&real)?;
+            plugins.graft(at, cx.store.ingest_dereferenced(&real, &is_plugin)?).map_err(conflict)?;
+        }
         let outputs = BTreeMap::from([
+            ("plugins".to_owned(), plugins.finish(cx.store)?),
             ("project".to_owned(), tree.finish(cx.store)?),
             ("recipes".to_owned(), cx.store.ingest(&vm.real("out"), &|path| path != ".keep")?),
         ]);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use relgraph_cache::{Digest, Node, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::hooks::Made;
 use crate::discover::{Native, Scope};
 use crate::namespace::{Namespace, Place};
 use crate::project::{Application, BootFacts};
@@ -32,6 +33,8 @@ pub struct Release {
     pub common: Common,
     /// The project.
     pub whole: Whole,
+    /// Steps that ran hooks of the project, in their order: they may have changed what is read here.
+    pub hooks: Vec<&'static str>,
     /// Every application that was compiled.
     pub applications: Vec<Application>,
     /// Whether relx makes it.
@@ -125,6 +128,9 @@ impl Action for Release {
         if let Some(history) = &self.history {
             parts.text("history", state_of(history)?);
         }
+        for step in &self.hooks {
+            Made::by(cx, step)?.part(&mut parts, cx.store)?;
+        }
         Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
     }
 
@@ -133,6 +139,9 @@ impl Action for Release {
         // What is mounted must be so before the VM starts.
         let mut vm = if mounts { Vm::new(cx, &self.common)? } else { Vm::ready(cx, &self.common)? };
         let same = self.whole.stage(&vm)?;
+        for step in &self.hooks {
+            Made::by(cx, step)?.stage(cx, &vm, &self.whole.layout.project())?;
+        }
         self.show(cx, &vm)?;
         self.mounts(&mut vm);
         let pairs = self.pairs(&vm);

@@ -11,8 +11,10 @@ use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
 use crate::erlang::history::{self, History};
+use crate::erlang::hooks::{self, Hooks, TakeUp, When};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
+use crate::project::Application;
 use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
@@ -58,6 +60,7 @@ impl Lowering {
         self.add_erlang_compiles(&mut steps, common, &project, around)?;
         let mut warnings = self.not_read(common);
         warnings.extend(self.rebar_lock_warnings(around, &project));
+        warnings.extend(no_plugins(&project));
         let parts = self.add_erlang_release(&mut steps, common, &project, around, &mut warnings)?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
@@ -91,27 +94,73 @@ impl Lowering {
         if common.tool == Tool::ErlangMk {
             return self.add_make_compiles(steps, common, project, around, &sources);
         }
+        let plugins = Arc::new(project.plugins.clone());
+        let own = project.applications.iter().filter(|application| application.scm == PROJECT);
+        let all = Arc::new(own.map(|application| application.dest.clone()).collect::<Vec<_>>());
         for application in &project.applications {
             let sees: Vec<compile::Other> = project
                 .visible(application)
                 .into_iter()
                 .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
                 .collect();
-            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| compiled(project, seen)).collect();
             needs.extend(around.fetched.get(&application.app).map(|_| fetch::step(&application.app)));
             let Some(source) = sources.get(application.app.as_str()) else { continue };
+            let own = application.scm == PROJECT;
+            if own && project.hooks.pre {
+                needs.push(hooks::BEFORE.to_owned());
+            }
+            let hooked = project.hooks.post;
             let action = Compile {
                 common: common.clone(),
                 application: application.clone(),
+                all: Arc::clone(&all),
+                hooks: project.hooks.pre,
+                hooked,
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
                 history: self.history(source, around, &application.dest),
                 layout: whole.layout.clone(),
                 sees,
+                plugins: Arc::clone(&plugins),
             };
-            steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
+            let name = compiled(project, application);
+            steps.add(&name, names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
         }
+        self.add_hooks(steps, common, project, around);
         Ok(())
+    }
+
+    /// The hooks of a rebar3 project that belong to none of its applications.
+    fn add_hooks(&self, steps: &mut Steps, common: &Common, project: &ErlangProject, around: &Around) {
+        let mut add = |name: &str, when: When, applications: Vec<Application>| {
+            let mut needs: Vec<String> = applications.iter().map(|seen| compiled(project, seen)).collect();
+            let follow = when == When::After && project.hooks.pre;
+            needs.extend(follow.then(|| hooks::BEFORE.to_owned()));
+            let action = Hooks {
+                common: common.clone(),
+                whole: self.whole(around),
+                when,
+                applications,
+                plugins: Arc::new(project.plugins.clone()),
+                follow,
+            };
+            steps.add(name, names(&[DRIVER, DESCRIBE], &needs), hooks::RULE, action);
+        };
+        let of = |own: bool| {
+            project.applications.iter().filter(move |a| own || a.scm != PROJECT).cloned().collect()
+        };
+        if project.hooks.pre {
+            add(hooks::BEFORE, When::Before, of(false));
+        }
+        if project.hooks.post {
+            add(hooks::AFTER, When::After, of(true));
+            for application in project.applications.iter().filter(|application| application.scm == PROJECT) {
+                let app = application.app.clone();
+                let needs = [compile::inner_step(&app), hooks::AFTER.to_owned()];
+                steps.add(&step(&app), needs, hooks::TAKE_UP, TakeUp { app: app.clone() });
+            }
+        }
     }
 
     /// What the project says and is not followed.
@@ -237,6 +286,29 @@ impl Lowering {
         }
         found
     }
+}
+
+/// The step whose result says what an application was compiled to, before hooks of the project change it.
+fn compiled(project: &ErlangProject, application: &Application) -> String {
+    let hooked = project.hooks.post && application.scm == PROJECT;
+    if hooked { compile::inner_step(&application.app) } else { step(&application.app) }
+}
+
+/// rebar3 goes on without a plugin that it cannot fetch, and so do steps.
+fn no_plugins(project: &ErlangProject) -> Option<Diagnostic> {
+    let names: Vec<String> = project.no_plugins.iter().map(|name| format!("`{name}`")).collect();
+    let (what, are) = match &names[..] {
+        [] => return None,
+        [_] => ("plugin", "is"),
+        _ => ("plugins", "are"),
+    };
+    let message =
+        format!("{what} {} {are} not there: what rebar3 would do with it is not done", names.join(", "));
+    Some(
+        Diagnostic::warning(message)
+            .note("looked for in _checkouts and _build/default/plugins; rebar3 does not lock plugins, so they are not fetched")
+            .hint("run `rebar3 get-deps` in the project's folder, which fetches them, or take out what no build needs"),
+    )
 }
 
 /// What rebar3 compiles of the project itself lies beside what it fetches, and leads back to the sources by links.

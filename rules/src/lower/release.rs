@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Around, DESCRIBE, Lowering, Steps, failed, names, word};
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::erlang::hooks;
 use crate::erlang::project::{ErlangProject, PROJECT, Relx};
 use crate::erlang::release::{self, Release};
 use crate::project::StripRecipe;
@@ -66,9 +67,17 @@ impl Lowering {
         }
         let names_of: Vec<String> = project.applications.iter().map(|a| a.app.clone()).collect();
         let compiles: Vec<String> = names_of.iter().map(|app| compile::step(app)).collect();
+        let hooks: Vec<&'static str> =
+            [project.hooks.pre.then_some(hooks::BEFORE), project.hooks.post.then_some(hooks::AFTER)]
+                .into_iter()
+                .flatten()
+                .collect();
+        let mut compiles = compiles;
+        compiles.extend(hooks.iter().map(|&step| step.to_owned()));
         let action = Release {
             common: common.clone(),
             whole: self.whole(around),
+            hooks: hooks.clone(),
             applications: project.applications.clone(),
             relx: relx.is_some(),
             release: self.file.release.clone(),

@@ -212,7 +212,7 @@ fn make_parent(path: &std::path::Path) -> Result<(), StepError> {
 }
 
 /// Moves what is in a folder into another, folders that both have becoming one.
-pub(super) fn move_into(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
+pub(crate) fn move_into(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
     if !to.exists() {
         make_parent(to)?;
         return fs::rename(from, to).map_err(|e| StepError::io("move", from, &e));
