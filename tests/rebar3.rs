@@ -438,3 +438,60 @@ fn plugins_and_hooks_of_the_project_do_what_rebar3_has_them_do() {
         ],
     );
 }
+
+#[test]
+fn a_cycle_and_a_module_that_is_there_twice_are_refused_with_their_names() {
+    let space = TestSpace::new();
+    let of = |needs: [&str; 2]| {
+        let config = "{relx, [{release, {shop, \"1\"}, [one, two]}]}.\n";
+        let [one, two] = [("one", needs[0]), ("two", needs[1])].map(|(app, needs)| spec(app, "\"1\"", needs));
+        let module =
+            |function: &str| format!("-module(same).\n-export([{function}/0]).\n{function}() -> 1.\n");
+        project(
+            &space,
+            &format!("twice{}", needs.concat().len()),
+            "shop",
+            &[
+                ("rebar.config", config),
+                ("apps/one/src/one.app.src", &one),
+                ("apps/two/src/two.app.src", &two),
+                ("apps/one/src/same.erl", &module("a")),
+                ("apps/two/src/same.erl", &module("b")),
+            ],
+        )
+    };
+    let cycle = of([", two", ", one"]);
+    assert_told(
+        &cycle.refused(1),
+        &["Dependency cycle(s) detected", "applications: one two depend on each other"],
+    );
+    let twice = of(["", ""]);
+    assert_told(&twice.refused(1), &["Duplicated modules", "same specified in one and two"]);
+    twice.write("release.yaml", "release: shop\nversion: \"1\"\ntool: otp\n");
+    assert_told(&twice.refused(1), &["same", "one", "two"]);
+    cycle.write("release.yaml", "release: shop\nversion: \"1\"\ntool: otp\n");
+    assert_told(&cycle.refused(2), &["applications need each other: one -> two -> one", "hint"]);
+
+    let mix = project(
+        &space,
+        "mix",
+        "shop",
+        &[
+            (
+                "mix.exs",
+                "defmodule U.MixProject do\n  use Mix.Project\n  def project, do: [apps_path: \"apps\", version: \"0.1.0\", releases: [shop: [applications: [one: :permanent, two: :permanent]]]]\nend\n",
+            ),
+            (
+                "apps/one/mix.exs",
+                "defmodule One.MixProject do\n  use Mix.Project\n  def project, do: [app: :one, version: \"0.1.0\"]\nend\n",
+            ),
+            (
+                "apps/two/mix.exs",
+                "defmodule Two.MixProject do\n  use Mix.Project\n  def project, do: [app: :two, version: \"0.1.0\"]\nend\n",
+            ),
+            ("apps/one/lib/same.ex", "defmodule Same do\n  def a, do: 1\nend\n"),
+            ("apps/two/lib/same.ex", "defmodule Same do\n  def b, do: 1\nend\n"),
+        ],
+    );
+    assert_told(&mix.refused(1), &["Duplicated modules", "'Elixir.Same' specified in one and two"]);
+}
