@@ -495,3 +495,63 @@ fn a_cycle_and_a_module_that_is_there_twice_are_refused_with_their_names() {
     );
     assert_told(&mix.refused(1), &["Duplicated modules", "'Elixir.Same' specified in one and two"]);
 }
+
+#[test]
+fn init_writes_what_builds_where_nothing_says_what_is_released() {
+    let space = TestSpace::new();
+    let write = |shop: &Project, app: &str| {
+        shop.write(&format!("apps/{app}/src/{app}.app.src"), &spec(app, "\"2\"", ""));
+        shop.write(
+            &format!("apps/{app}/src/{app}.erl"),
+            &format!("-module({app}).\n-export([f/0]).\nf() -> 1.\n"),
+        );
+    };
+    let shop = Project::new(space.path("my-shop"), space.store());
+    for app in ["one", "two"] {
+        write(&shop, app);
+    }
+    shop.write("rebar.config", "{erl_opts, [debug_info]}.\n");
+    let init = |args: &[&str]| {
+        let said = shop.ask(&[&["init"], args].concat());
+        assert_eq!(said.status, Some(0), "{}", said.err);
+        said.out
+    };
+    assert_told(&init(&[]), &["found a rebar3 project: release my_shop"]);
+    assert_told(&shop.read("release.yaml"), &["release: my_shop", "one, two"]);
+    let rel = |release: &Path, at: &str| fs::read_to_string(release.join(at)).expect("a file");
+    let made = rel(&shop.build().release(), "releases/2/my_shop.rel");
+    assert_told(&made, &["{one,\"2\"}", "{two,\"2\"}"]);
+
+    // What erlang.mk would hand to relx, where rebar3 is not there.
+    fs::remove_file(shop.dir.join("rebar.config")).expect("removed");
+    shop.write(
+        "relx.config",
+        "{release, {shelf, \"1.4\"}, [one, {sasl, load}]}.\n{release, {other, \"1\"}, [two]}.\n\
+         {sys_config, \"ops/prod.conf\"}.\n{vm_args, \"ops/vm.args\"}.\n{include_erts, false}.\n\
+         {extended_start_script, true}.\n{overlay, [{mkdir, \"log\"}]}.\n",
+    );
+    shop.write("ops/prod.conf", "[{one, [{port, 8080}]}].\n");
+    let shop = shop.clone().with("PATH", &space.bare_path(&["rebar3", "elixir", "mix"]));
+    assert_told(
+        &init(&["--force"]),
+        &["found applications without a tool: release shelf in relx.config", "also there: other"],
+    );
+    assert_told(&shop.refused(1), &["relx.config names ops/vm.args, which is not there"]);
+    shop.write("ops/vm.args", "+P 200000\n");
+    let said = shop.ask(&["build"]);
+    assert_eq!(said.status, Some(0), "{}", said.err);
+    assert_told(&said.err, &["not followed in relx.config: overlay"]);
+    let release = shop.release("shelf");
+    let made = rel(&release, "releases/1.4/shelf.rel");
+    assert_told(&made, &["{shelf,\"1.4\"}", "{one,\"2\"}", "{sasl,", ",load}"]);
+    assert!(!made.contains("{two,"), "{made}");
+    assert_eq!(rel(&release, "releases/1.4/sys.config"), "[{one, [{port, 8080}]}].\n");
+    assert_eq!(rel(&release, "releases/1.4/vm.args"), "+P 200000\n");
+    let names = fs::read_dir(&release).expect("a folder").flatten().map(|entry| entry.file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with("erts-")));
+    shop.edit("relx.config", "\"1.4\"", "\"1.5\"");
+    assert_eq!(shop.build().json["release"]["version"], "1.5");
+    shop.write("release.yaml", "release: none\n");
+    let said = shop.ask(&["build"]);
+    assert_told(&said.err, &["release.yaml:1:10", "relx.config declares no release `none`", "shelf, other"]);
+}

@@ -7,3 +7,4 @@ pub mod hooks;
 pub mod make;
 pub mod project;
 pub mod release;
+pub mod relx_config;

@@ -22,7 +22,7 @@ use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "boot erlang", version: 1 };
+pub const RULE: Rule = Rule { name: "boot erlang", version: 2 };
 
 /// Folders of a compiled application.
 const PARTS: [&str; 3] = ["ebin", "include", "priv"];
@@ -43,6 +43,8 @@ pub struct Release {
     pub release: String,
     /// Its version, where release.yaml gives one.
     pub version: Option<String>,
+    /// Files of configuration that relx.config names: that of the system, and flags of the VM.
+    pub configuration: Option<(Option<String>, Option<String>)>,
     /// Applications and modes, where nothing but release.yaml says them.
     pub modes: Vec<(String, String)>,
     /// Its runtime.
@@ -54,6 +56,13 @@ pub struct Release {
 }
 
 impl Release {
+    /// Files of configuration that have another name than they would.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let (sys, vm) =
+            self.configuration.as_ref().map_or((None, None), |(sys, vm)| (sys.as_ref(), vm.as_ref()));
+        sys.map(|file| ("sys_config", file)).into_iter().chain(vm.map(|file| ("vm_args", file)))
+    }
+
     /// Where a compiled application lies inside the sandbox.
     fn at(&self, application: &Application) -> String {
         if self.relx {
@@ -113,6 +122,9 @@ impl Action for Release {
         parts.text("maker", if self.relx { "relx" } else { "systools" });
         parts.text("release", &self.release);
         parts.text("version", self.version.as_deref().unwrap_or("of the project"));
+        for (kind, file) in self.files() {
+            parts.text(kind, file);
+        }
         parts.list("modes", self.modes.iter().map(|(app, mode)| format!("{app} {mode}")));
         parts.list("folders", self.whole.own());
         parts.list("applications", self.applications.iter().map(|a| format!("{} {}", a.app, self.at(a))));
@@ -174,6 +186,7 @@ impl Release {
         ];
         let inside = |a: &Application| Value::pair(Value::atom(&a.app), Value::text(vm.inside(&self.at(a))));
         pairs.push(("compiled", Value::List(self.applications.iter().map(inside).collect())));
+        pairs.extend(self.files().map(|(kind, file)| (kind, Value::text(file))));
         pairs.extend(self.version.as_ref().map(|version| ("version", Value::text(version))));
         let other = match &self.runtime {
             Runtime::Other(erlang) => Some(erlang),

@@ -14,6 +14,7 @@ use crate::erlang::history::{self, History};
 use crate::erlang::hooks::{self, Hooks, TakeUp, When};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
+use crate::erlang::relx_config::{self, RelxConfig};
 use crate::project::Application;
 use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
@@ -58,10 +59,18 @@ impl Lowering {
         self.add_describe_erlang(&mut steps, common, around);
         self.add_fetches(&mut steps, around, around.fetched.keys());
         self.add_erlang_compiles(&mut steps, common, &project, around)?;
-        let mut warnings = self.not_read(common);
+        let relx_config = self.relx_config(common)?;
+        let mut warnings = relx_config.as_ref().map(|config| self.not_followed(config)).unwrap_or_default();
         warnings.extend(self.rebar_lock_warnings(around, &project));
         warnings.extend(no_plugins(&project));
-        let parts = self.add_erlang_release(&mut steps, common, &project, around, &mut warnings)?;
+        let parts = self.add_erlang_release(
+            &mut steps,
+            common,
+            &project,
+            around,
+            relx_config.as_ref(),
+            &mut warnings,
+        )?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
         let mut layers = self.add_overlays(&mut steps, "rel/overlays", &[])?;
@@ -163,15 +172,46 @@ impl Lowering {
         }
     }
 
-    /// What the project says and is not followed.
-    fn not_read(&self, common: &Common) -> Vec<Diagnostic> {
-        if common.tool != Tool::ErlangMk || !self.root.join("relx.config").is_file() {
-            return Vec::new();
+    /// `relx.config` of a project that rebar3 does not build.
+    fn relx_config(&self, common: &Common) -> Result<Option<RelxConfig>, Vec<Diagnostic>> {
+        match common.tool {
+            Tool::ErlangMk | Tool::Otp => RelxConfig::read(&self.root).map_err(|error| vec![*error]),
+            _ => Ok(None),
         }
-        vec![
-            Diagnostic::warning("relx.config is not read in a project of erlang.mk")
-                .hint("say in release.yaml which applications belong to the release (`applications:`); sys.config and vm.args are read from `config/` or `rel/`"),
-        ]
+    }
+
+    /// What it says and is not followed.
+    fn not_followed(&self, config: &RelxConfig) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        let file = relx_config::FILE;
+        match config.release(&self.file.release) {
+            None if config.releases.is_empty() => {}
+            None => {
+                let names: Vec<&str> = config.releases.iter().map(|release| release.name.as_str()).collect();
+                let message = format!(
+                    "{file} declares no release `{}`: it says nothing of what belongs to it",
+                    self.file.release
+                );
+                let complaint =
+                    Diagnostic::warning(message).in_file(self.file.file()).at(self.file.span("release"));
+                warnings.push(complaint.hint(format!("it declares {}", names.join(", "))));
+            }
+            Some(release) if release.version.is_none() && self.file.version.is_none() => {
+                let message = format!("the version that {file} gives is no text, and is not followed");
+                let hint = "say it in release.yaml (`version:`): left out, it is that of the application of the release's name";
+                warnings.push(Diagnostic::warning(message).hint(hint));
+            }
+            Some(_) => {}
+        }
+        if !config.other.is_empty() {
+            let message = format!("not followed in {file}: {}", config.other.join(", "));
+            warnings.push(
+                Diagnostic::warning(message)
+                    .note("relx makes releases of rebar3's projects only; here OTP's systools does")
+                    .hint("`overlays:` and `steps:` in release.yaml put files into the release"),
+            );
+        }
+        warnings
     }
 
     /// The same where make compiles.
@@ -245,6 +285,7 @@ impl Lowering {
             .flat_map(|history| history.looked_at)
             .collect();
         found.extend(PLACES.map(|place| self.root.join(place)));
+        found.insert(self.root.join(relx_config::FILE));
         found
     }
 

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::erlang::hooks;
 use crate::erlang::project::{ErlangProject, PROJECT, Relx};
 use crate::erlang::release::{self, Release};
+use crate::erlang::relx_config::{Declared, RelxConfig};
 use crate::project::StripRecipe;
 use crate::schema::{self, Platform, Upgrades};
 use crate::source::Snapshot;
@@ -31,11 +32,15 @@ impl Lowering {
         common: &Common,
         project: &ErlangProject,
         around: &Around,
+        config: Option<&RelxConfig>,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<ErlangParts, Vec<Diagnostic>> {
         let relx = self.relx(project, warnings)?;
-        let modes = self.modes(common, project, relx.is_some())?;
-        let declared = relx.map_or(serde_json::Value::Bool(true), |relx| relx.include_erts.clone());
+        let named = config.and_then(|config| config.release(&self.file.release));
+        let modes = self.modes(common, project, relx.is_some(), named)?;
+        let erts = config.and_then(|config| config.include_erts.clone()).filter(|_| named.is_some());
+        let erts = erts.unwrap_or(serde_json::Value::Bool(true));
+        let declared = relx.map_or(erts, |relx| relx.include_erts.clone());
         let runtime = self.runtime(&declared).map_err(|e| vec![*e])?;
         let libraries = match relx.map(|relx| &relx.system_libs) {
             Some(serde_json::Value::Bool(false)) => false,
@@ -81,7 +86,10 @@ impl Lowering {
             applications: project.applications.clone(),
             relx: relx.is_some(),
             release: self.file.release.clone(),
-            version: self.file.version.clone(),
+            version: self.file.version.clone().or_else(|| named?.version.clone()),
+            configuration: named
+                .and(config)
+                .map(|config| (config.sys_config.clone(), config.vm_args.clone())),
             modes,
             runtime: runtime.clone(),
             other_libraries: other,
@@ -164,6 +172,7 @@ impl Lowering {
         common: &Common,
         project: &ErlangProject,
         relx: bool,
+        named: Option<&Declared>,
     ) -> Result<Vec<(String, String)>, Vec<Diagnostic>> {
         let file = &self.file;
         let known: BTreeSet<String> =
@@ -183,6 +192,15 @@ impl Lowering {
         }
         let said: Vec<(String, String)> =
             file.applications.iter().map(|(app, mode)| (app.clone(), word(*mode).to_owned())).collect();
+        if let Some(named) = named {
+            let more =
+                said.iter().filter(|(app, _)| !named.applications.iter().any(|(other, _)| other == app));
+            let mode =
+                |app: &String| said.iter().find(|(other, _)| other == app).map(|(_, mode)| mode.clone());
+            let theirs = named.applications.iter();
+            let theirs = theirs.map(|(app, own)| (app.clone(), mode(app).unwrap_or_else(|| own.clone())));
+            return Ok(theirs.chain(more.cloned()).collect());
+        }
         if relx || !said.is_empty() {
             return Ok(said);
         }
