@@ -558,3 +558,95 @@ fn init_writes_what_builds_where_nothing_says_what_is_released() {
     let said = shop.ask(&["build"]);
     assert_told(&said.err, &["release.yaml:1:10", "relx.config declares no release `none`", "shelf, other"]);
 }
+
+#[test]
+fn what_people_have_in_a_project_is_released_as_rebar3_releases_it() {
+    let space = TestSpace::new();
+    let shop = project(
+        &space,
+        "people",
+        "shop",
+        &[
+            (
+                "rebar.config",
+                r#"{erl_opts, [debug_info, {parse_transform, core_transform}]}.
+{relx, [{release, {shop, {cmd, "git describe --tags | tr -d '\n'"}}, [web, core, sasl]}, {mode, dev},
+        {sys_config, "config/sys.config"}, {overlay_vars, ["config/vars.config"]}, {overlay, [{template, "config/t.conf", "etc/t.conf"}]}]}.
+{profiles, [
+  {prod, [{erl_opts, [no_debug_info, warnings_as_errors]},
+          {relx, [{mode, prod}, {include_erts, false}, {system_libs, false}, {overlay_vars, ["config/prod.config"]},
+                  {overlay, [{mkdir, "log"}, {copy, "config/t.conf", "etc/raw.conf"}]}]}]},
+  {test, [{deps, [meck]}, {extra_src_dirs, ["test"]}]}
+]}.
+{minimum_otp_vsn, "21"}.
+{alias, [{check, [xref]}]}.
+{escript_name, shopctl}.
+"#,
+            ),
+            // What a script asks git counts, and is answered.
+            (
+                "rebar.config.script",
+                "Rev = string:trim(os:cmd(\"git rev-parse --short HEAD\")),\n\
+                 [case Term of {erl_opts, Opts} -> {erl_opts, [{d, 'REV', Rev} | Opts]}; _ -> Term end || Term <- CONFIG].\n",
+            ),
+            (".gitignore", "_build\n"),
+            ("config/sys.config", "[].\n"),
+            ("config/vars.config", "{greeting, \"hello\"}.\n"),
+            ("config/prod.config", "{greeting, \"hi\"}.\n"),
+            ("config/t.conf", "{{greeting}} {{release_name}}\n"),
+            (
+                "apps/core/src/core.app.src",
+                &spec("core", "{cmd, \"git describe --tags --always\"}", ", snmp"),
+            ),
+            (
+                "apps/core/rebar.config",
+                "{src_dirs, [{\"src\", [{recursive, true}]}, \"lib\"]}.\n{extra_src_dirs, [\"extra\"]}.\n{mib_opts, [{group_check, false}]}.\n",
+            ),
+            (
+                "apps/core/src/core_transform.erl",
+                "-module(core_transform).\n-export([parse_transform/2]).\nparse_transform(F, _) -> F.\n",
+            ),
+            (
+                "apps/core/src/core.erl",
+                "-module(core).\n-export([f/0]).\n-include(\"core.hrl\").\nf() -> {#core{}, ?REV}.\n",
+            ),
+            ("apps/core/src/core_private.hrl", "-define(PRIVATE, 1).\n"),
+            (
+                "apps/core/src/sub/core_sub.erl",
+                "-module(core_sub).\n-export([f/0]).\n-include(\"../core_private.hrl\").\nf() -> ?PRIVATE.\n",
+            ),
+            ("apps/core/lib/core_lib.erl", "-module(core_lib).\n-export([f/0]).\nf() -> ok.\n"),
+            ("apps/core/extra/core_extra.erl", "-module(core_extra).\n-export([f/0]).\nf() -> ok.\n"),
+            ("apps/core/include/core.hrl", "-record(core, {a = 1}).\n"),
+            ("apps/core/priv/sub/deep/a.txt", "a\n"),
+            (
+                "apps/core/mibs/CORE-MIB.mib",
+                "CORE-MIB DEFINITIONS ::= BEGIN\nIMPORTS MODULE-IDENTITY, OBJECT-TYPE, enterprises, Integer32 FROM SNMPv2-SMI;\n\
+                 coreMib MODULE-IDENTITY LAST-UPDATED \"202001010000Z\" ORGANIZATION \"x\" CONTACT-INFO \"x\" DESCRIPTION \"x\"\n\
+                 ::= { enterprises 99999 }\ncoreValue OBJECT-TYPE SYNTAX Integer32 MAX-ACCESS read-only STATUS current DESCRIPTION \"x\"\n\
+                 ::= { coreMib 1 }\nEND\n",
+            ),
+            ("apps/web/src/web.app.src", &spec("web", "\"0.2.0\"", ", core")),
+            (
+                "apps/web/src/web.erl",
+                "-module(web).\n-export([main/1]).\n-include_lib(\"core/include/core.hrl\").\n-include_lib(\"core/src/core_private.hrl\").\n\
+                 main(_) -> {#core{}, ?PRIVATE, core:f()}.\n",
+            ),
+        ],
+    );
+    let link = |to: &str, at: &str| {
+        std::os::unix::fs::symlink(to, shop.dir.join("apps/core/priv").join(at)).expect("a link");
+    };
+    link("sub/deep/a.txt", "link.txt");
+    link("sub", "folder");
+    let commit = committed(&shop.dir, "v1.0");
+    let verified = shop.ask(&["verify", "--against", "rebar3"]);
+    assert_eq!(verified.status, Some(0), "{}{}", verified.out, verified.err);
+    let release = shop.build().release();
+    let beam = fs::read(release.join("lib/core-v1.0/ebin/core.beam"));
+    assert!(beam.is_ok() && release.join("lib/core-v1.0/priv/mibs/CORE-MIB.bin").is_file(), "{beam:?}");
+    shop.build().assert_nothing_to_do();
+    git(&shop.dir, &["commit", "--quiet", "--allow-empty", "--message", "two"]);
+    let ran = shop.ran();
+    assert!(ran.contains("describe") && ran.contains("compile core"), "{ran:?} after {commit}");
+}

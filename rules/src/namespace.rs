@@ -24,12 +24,13 @@ pub struct Namespace {
     store: Store,
     places: BTreeMap<String, Place>,
     reach: Option<Reach>,
+    repositories: bool,
 }
 
 impl Namespace {
     /// Nothing yet.
     pub fn new(store: &Store) -> Self {
-        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None }
+        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None, repositories: false }
     }
 
     /// Puts something at a path; what is deeper wins over what is above it.
@@ -42,7 +43,16 @@ impl Namespace {
         self.reach = Some(reach);
     }
 
+    /// Looks up on this machine what is in a repository of git, and nothing else.
+    pub fn repositories(&mut self, reach: Reach) {
+        self.around(reach);
+        self.repositories = true;
+    }
+
     fn outside(&self, probe: &Probe, path: &str) -> Result<Answer, StepError> {
+        if self.repositories && !path.split('/').any(|part| part == ".git") {
+            return Ok(Answer::Absent);
+        }
         self.reach.as_ref().map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
     }
 

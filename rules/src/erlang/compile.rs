@@ -11,12 +11,14 @@ use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 use super::history::History;
 use super::hooks::{self, Made};
 use super::project::PROJECT;
+use crate::attempt::{Prepared, Request};
 use crate::discover::{Native, Scope};
 use crate::foreign;
 use crate::layout::Layout;
 use crate::lower::DESCRIBE;
 use crate::namespace::{Namespace, Place};
 use crate::project::Application;
+use crate::reach::Reach;
 use crate::source::{Entry, Snapshot};
 use crate::steps::compile::{outputs, step};
 use crate::terms::Value;
@@ -51,6 +53,8 @@ pub struct Compile {
     pub history: Option<History>,
     /// Where things lie inside the sandbox.
     pub layout: Layout,
+    /// What there is on this machine.
+    pub reach: Reach,
     /// What it sees, in the order of the description.
     pub sees: Vec<Other>,
     /// The folders of all applications of the project.
@@ -122,12 +126,48 @@ impl Compile {
         }))
     }
 
+    fn prepare(&self, cx: &StepContext<'_>, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
+        let app = &self.application;
+        let (at, build) = (self.layout.at(&app.dest), self.layout.at(&app.build));
+        let mut same = match &self.rest {
+            Some(rest) => rest.stage(&vm.real(&self.layout.project()))?,
+            None => true,
+        };
+        let mut code_paths = Vec::new();
+        let mut beside = Vec::new();
+        for other in &self.sees {
+            same &= self.show(cx, vm, other)?;
+            let seen = &other.0;
+            code_paths.push(Value::text(vm.inside(&self.layout.at(&format!("{}/ebin", seen.build)))));
+            if seen.scm == PROJECT {
+                beside.push(Value::text(vm.inside(&self.layout.at(&seen.dest))));
+            }
+        }
+        same &= self.source.stage(&vm.real(&at))?;
+        self.made(cx)?.stage(cx, vm, &self.layout.project())?;
+        for (at, tree) in plugins(cx, &self.plugins)? {
+            vm.copy_tree(&tree, &self.layout.at(&at))?;
+        }
+        vm.write("recipe.etf", &cx.store.read(&recipe(cx, &self.application)?)?)?;
+        let mut pairs = vec![
+            ("recipe", Value::text(vm.inside("recipe.etf"))),
+            ("app", Value::atom(&app.app)),
+            ("dest", Value::text(vm.inside(&at))),
+            ("build", Value::text(vm.inside(&build))),
+            ("code_paths", Value::List(code_paths)),
+            ("beside", Value::List(beside)),
+        ];
+        pairs.extend(self.history.iter().map(|history| ("history", history.value())));
+        Ok((same, pairs))
+    }
+
     fn is_built_in_place(&self, application: &Application) -> bool {
         self.layout.at(&application.dest) == self.layout.at(&application.build)
     }
 
     fn namespace(&self, cx: &StepContext<'_>) -> Result<Namespace, StepError> {
         let mut namespace = Namespace::new(cx.store);
+        namespace.repositories(self.reach.clone());
         if let Some(rest) = &self.rest {
             namespace.put(self.layout.project(), Place::Source(Arc::clone(rest)));
         }
@@ -234,43 +274,26 @@ impl Action for Compile {
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let app = &self.application;
-        let mut vm = Vm::ready(cx, &self.common)?;
         let (at, build) = (self.layout.at(&app.dest), self.layout.at(&app.build));
-        let mut same = match &self.rest {
-            Some(rest) => rest.stage(&vm.real(&self.layout.project()))?,
-            None => true,
-        };
-        let mut code_paths = Vec::new();
-        let mut beside = Vec::new();
-        for other in &self.sees {
-            same &= self.show(cx, &vm, other)?;
-            let seen = &other.0;
-            code_paths.push(Value::text(vm.inside(&self.layout.at(&format!("{}/ebin", seen.build)))));
-            if seen.scm == PROJECT {
-                beside.push(Value::text(vm.inside(&self.layout.at(&seen.dest))));
-            }
-        }
-        same &= self.source.stage(&vm.real(&at))?;
-        let made = self.made(cx)?;
-        made.stage(cx, &vm, &self.layout.project())?;
-        for (at, tree) in plugins(cx, &self.plugins)? {
-            vm.copy_tree(&tree, &self.layout.at(&at))?;
-        }
-        vm.write("recipe.etf", &cx.store.read(&recipe(cx, &self.application)?)?)?;
-        let mut pairs = vec![
-            ("recipe", Value::text(vm.inside("recipe.etf"))),
-            ("app", Value::atom(&app.app)),
-            ("dest", Value::text(vm.inside(&at))),
-            ("build", Value::text(vm.inside(&build))),
-            ("code_paths", Value::List(code_paths)),
-            ("beside", Value::List(beside)),
-        ];
-        pairs.extend(self.history.iter().map(|history| ("history", history.value())));
-        let operation = match self.common.tool {
+        let op = match self.common.tool {
             Tool::Otp => "compile_otp",
             _ => "compile_rebar3",
         };
-        let said = vm.request(operation, &self.layout, pairs)?;
+        let request = Request {
+            cx,
+            common: &self.common,
+            op,
+            layout: &self.layout,
+            reach: &self.reach,
+            folder: at.clone(),
+            build: None,
+            tools: Vec::new(),
+            // It sees what it may see, and the repository that the project lies in.
+            ignores: &|_, path| !path.split('/').any(|part| part == ".git"),
+        };
+        let answered = request.make(&|vm| self.prepare(cx, vm))?;
+        let (vm, said, same) = (answered.vm, answered.said, answered.same);
+        let made = self.made(cx)?;
         let facts = self.resolved(said.facts, &vm);
         let namespace = self.namespace(cx)?;
         let mut dependencies = BTreeMap::new();
@@ -301,6 +324,7 @@ impl Action for Compile {
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&facts, cx.env)?;
+        probes.extend(answered.probes);
         probes.extend(vm.work().linked(&build)?.into_iter().filter(|probe| !scope.is_built(probe)));
         if self.is_built_in_place(app) {
             // They are taken as they lie there: nobody read them.

@@ -130,6 +130,7 @@ impl Lowering {
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
                 history: self.history(source, around, &application.dest),
                 layout: whole.layout.clone(),
+                reach: whole.reach(),
                 sees,
                 plugins: Arc::clone(&plugins),
             };
