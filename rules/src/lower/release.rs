@@ -241,6 +241,7 @@ impl Lowering {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn add_erlang_strips(
         &self,
         steps: &mut Steps,
