@@ -310,10 +310,10 @@ fn dependencies_that_rebar3_fetched_are_built_with_the_versions_that_their_histo
     commit(&shop, None);
     let shop = without_elixir(&space, shop);
 
-    let said_of_it = shop.refused(1);
+    let said_of_it = shop.refused(2);
     for word in [
-        "dependency high is not there",
-        "shop needs it, from {git,",
+        "dependency `high` is not there: `shop` needs it, from {git,",
+        "there is no rebar.lock",
         "_build/default/lib/high",
         "rebar3 get-deps",
     ] {

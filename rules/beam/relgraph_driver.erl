@@ -18,6 +18,7 @@ operation(boot) -> 'Elixir.Relgraph.Boot';
 operation(release_steps) -> 'Elixir.Relgraph.Release';
 operation(describe_rebar3) -> relgraph_rebar3_describe;
 operation(compile_rebar3) -> relgraph_rebar3_compile;
+operation(hooks_rebar3) -> relgraph_rebar3_hooks;
 operation(release_rebar3) -> relgraph_relx;
 operation(release_otp) -> relgraph_otp_release;
 operation(describe_erlang_mk) -> relgraph_make_describe;

@@ -30,7 +30,7 @@ run(#{release := Name, out := Out0, roots := Roots} = Request) ->
     [ok = file:delete(filename:join(Folder, "start_clean" ++ End)) || End <- [".rel", ".script"]],
     [specified(App, Out) || App <- Apps],
     releases(Name, Version, Erts, Apps, Out),
-    configuration(Folder),
+    configuration(Folder, Request),
     #{
         name => atom_to_binary(Name),
         version => text(Version),
@@ -148,14 +148,25 @@ releases(Name, Version, Erts, Apps, Out) ->
     ),
     ok = file:write_file(filename:join([Out, "releases", "start_erl.data"]), [Erts, " ", Version]).
 
-configuration(Folder) ->
-    Sys = found(["config/sys.config.src", "config/sys.config", "rel/sys.config.src", "rel/sys.config"]),
+configuration(Folder, Request) ->
+    Sys = found(sys_config, Request, ["config/sys.config.src", "config/sys.config", "rel/sys.config.src", "rel/sys.config"]),
     taken(Sys, Folder, "sys.config", <<"[].\n">>),
-    [check(Sys) || filename:extension(Sys) =:= ".config"],
-    VmArgs = found(["config/vm.args.src", "config/vm.args", "rel/vm.args.src", "rel/vm.args"]),
+    [check(Sys) || Sys =/= "", filename:extension(Sys) =/= ".src"],
+    VmArgs = found(vm_args, Request, ["config/vm.args.src", "config/vm.args", "rel/vm.args.src", "rel/vm.args"]),
     taken(VmArgs, Folder, "vm.args", <<"## Flags of the VM. The start script sets the name of the node and the cookie.\n">>),
     Env = found(["config/env.sh", "rel/env.sh"]),
     [taken(Env, Folder, "env.sh", <<>>) || Env =/= ""].
+
+%% What relx.config names must be there. It keeps the name that the start script looks for.
+found(Key, Request, Usual) ->
+    case Request of
+        #{Key := Named} ->
+            File = unicode:characters_to_list(Named),
+            filelib:is_regular(File) orelse throw({relgraph, ["relx.config names ", File, ", which is not there"]}),
+            File;
+        _ ->
+            found(Usual)
+    end.
 
 found(Files) ->
     case [File || File <- Files, filelib:is_regular(File)] of
@@ -165,9 +176,14 @@ found(Files) ->
 
 taken("", Folder, Name, Default) ->
     ok = file:write_file(filename:join(Folder, Name), Default);
-taken(File, Folder, _Name, _Default) ->
+taken(File, Folder, Name, _Default) ->
     {ok, Bytes} = file:read_file(File),
-    ok = file:write_file(filename:join(Folder, filename:basename(File)), Bytes).
+    End =
+        case filename:extension(File) of
+            ".src" -> ".src";
+            _ -> ""
+        end,
+    ok = file:write_file(filename:join(Folder, Name ++ End), Bytes).
 
 %% A node that cannot read its configuration does not start: better said now.
 check(File) ->

@@ -4,7 +4,7 @@
 %% knows then is handed to the provider's caller.
 -module(relgraph_rebar3).
 
--export([run/1, run/2, say/2]).
+-export([run/1, run/2, say/2, without/2]).
 -export([init/1, do/1, format_error/1]).
 
 %% Runs rebar3 in the profile that the request names, up to the point where everything is known and nothing is compiled.
@@ -27,10 +27,28 @@ run(#{env := Profile} = Request, Command) ->
         end,
     try rebar3:run(Whole) of
         {ok, _} -> ok;
-        Error -> say(Error, [])
+        Error -> ended(Error)
     catch
         Class:Reason:Stack when Class =/= exit -> say(Reason, {Class, Stack})
     end.
+
+%% rebar3 ends at the first package that no repository has.
+-spec ended(term()) -> no_return().
+ended({error, {_, {missing_package, {Name, Version, _}}}} = Error) ->
+    nowhere(Name, Version, Error);
+ended({error, {_, {missing_package, Name, Version}}} = Error) ->
+    nowhere(Name, Version, Error);
+ended({error, {_, {missing_package, Name}}} = Error) ->
+    nowhere(Name, undefined, Error);
+ended(Error) ->
+    say(Error, []).
+
+-spec nowhere(term(), term(), term()) -> no_return().
+nowhere(Name, Version, Error) when is_binary(Name) ->
+    ok = relgraph_rebar3_source:miss(Name, Version),
+    say(Error, []);
+nowhere(_, _, Error) ->
+    say(Error, []).
 
 %% Ends the request with what rebar3 says about an error.
 -spec say(term(), term()) -> no_return().
@@ -38,6 +56,16 @@ say(rebar_abort, _) ->
     exit({shutdown, 1});
 say({error, rebar_abort}, _) ->
     exit({shutdown, 1});
+say({error, {rebar_hooks, {bad_provider, _, _, _}} = Reason}, _) ->
+    Missing =
+        case get(relgraph_no_plugins) of
+            Names when is_list(Names), Names =/= [] ->
+                ["\nplugins that are asked for and not there: ", lists:join(", ", Names)];
+            _ ->
+                []
+        end,
+    Hint = "\nhint: a plugin brings it: `rebar3 get-deps` fetches the plugins of a project",
+    throw({relgraph, [told(rebar_hooks:format_error(element(2, Reason))), Missing, Hint]});
 say({error, {Module, Reason}}, Where) when is_atom(Module) ->
     _ = code:ensure_loaded(Module),
     case erlang:function_exported(Module, format_error, 1) of
@@ -51,6 +79,11 @@ say({error, Text}, Where) when is_list(Text) ->
     end;
 say(Reason, Where) ->
     unknown(Reason, Where).
+
+%% The state of rebar3, with the names of plugins that are not there.
+-spec without([binary()], tuple()) -> tuple().
+without([], State) -> State;
+without(NoPlugins, State) -> rebar_state:set(State, relgraph_no_plugins, NoPlugins).
 
 %% The user knows no path of the sandbox.
 told(Text) ->

@@ -9,6 +9,7 @@
 run(#{recipe := File, code_paths := Paths, beside := Beside} = Request) ->
     ok = relgraph_rebar3_source:use(Request),
     {State, App} = relgraph_recipe:read(File),
+    put(relgraph_no_plugins, rebar_state:get(State, relgraph_no_plugins, [])),
     ok = rebar_log:init(command_line, rebar_log:default_level()),
     rebar_paths:set_paths([plugins], State),
     ok = code:add_pathsa([unicode:characters_to_list(Path) || Path <- Paths]),

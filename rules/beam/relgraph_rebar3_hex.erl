@@ -1,7 +1,7 @@
 %% Answers rebar3's questions about Hex packages by those that are fetched and locked, for steps have no network.
 -module(relgraph_rebar3_hex).
 
--export([package/2, missing/3]).
+-export([package/2]).
 
 %% The releases of a package, as rebar3's own client of Hex returns them: the one that is locked, else the one that is there.
 -spec package(map(), binary()) -> {ok, {200, map(), [map()] | map()}} | {error, not_found}.
@@ -60,22 +60,3 @@ shape(Name, Releases) ->
         true -> #{name => Name, repository => <<"hexpm">>, releases => Releases};
         false -> Releases
     end.
-
-%% Ends the request with a word about a dependency that is not there.
--spec missing(binary(), binary() | root, tuple()) -> no_return().
-missing(Name, Parent, Source) ->
-    Needs =
-        case Parent of
-            root -> "the project";
-            _ -> Parent
-        end,
-    Text = [
-        ["dependency ", Name, " is not there: ", Needs, " needs it, from ", origin(Source), $\n],
-        ["looked for in _checkouts/", Name, " and _build/default/lib/", Name, $\n],
-        "run `rebar3 get-deps` in the project's folder to fetch it\n"
-    ],
-    io:put_chars(standard_error, unicode:characters_to_binary(Text)),
-    erlang:halt(1, [{flush, true}]).
-
-origin(Source) when element(1, Source) =:= pkg -> ["Hex: ", element(2, Source), $\s, element(3, Source)];
-origin(Source) -> io_lib:format("~0tp", [Source]).

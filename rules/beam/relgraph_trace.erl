@@ -36,7 +36,8 @@ start(Known) ->
     [pattern(prim_file, Name, Arity, silent(Known, Arity)) || {Name, Arity} <- maps:keys(reads())],
     [pattern(os, Name, Arity) || {Name, Arity} <- [{getenv, 0}, {getenv, 1}, {env, 0}]],
     pattern(erlang, open_port, 2),
-    pattern(os, cmd, 2),
+    %% The one calls the other from inside, which is not seen.
+    [pattern(os, cmd, Arity) || Arity <- [1, 2]],
     pattern('Elixir.Code', fetch_docs, 1),
     pattern('Elixir.Module.ParallelChecker', verify, 2, [{'_', [], [{return_trace}]}]),
     erlang:trace(all, true, [{tracer, Recorder} | ?FLAGS]),
@@ -150,7 +151,7 @@ event(_, os, getenv, [Name]) ->
 event(_, os, _, []) ->
     {env, <<"*">>};
 %% The shell of os:cmd/1 is told by its input what to do.
-event(_, os, cmd, [Command, _]) ->
+event(_, os, cmd, [Command | _]) ->
     {program, [text(Command)]};
 event(_, erlang, open_port, [{spawn, Command}, Options]) ->
     program([text(Command)], Options);

@@ -130,9 +130,6 @@ fn fetch_all(
     }
     let graph = lowering.fetching(around, apps).map_err(BuildError::Wrong)?;
     let report = engine.run(&graph, None, observer)?;
-    if !report.is_success() {
-        return Err(BuildError::Failed(Box::new(report)));
-    }
     for app in apps {
         let tree = report.result(&fetch::step(app)).map(|result| result.output(fetch::SOURCE));
         let wrong = |error: StepError| BuildError::Damaged(error.message);
@@ -140,7 +137,7 @@ fn fetch_all(
             lowering.fetched(around, app, tree.map_err(wrong)?);
         }
     }
-    Ok(())
+    if report.is_success() { Ok(()) } else { Err(BuildError::Failed(Box::new(report))) }
 }
 
 /// A project in Erlang alone.
@@ -150,14 +147,26 @@ fn erlang(
     common: &Common,
     observer: &dyn Observer,
 ) -> Result<Ready, BuildError> {
-    let graph = lowering.describing_erlang(common).map_err(BuildError::Wrong)?;
-    let report = engine.run(&graph, None, observer)?;
-    let Some(result) = report.result(DESCRIBE) else { return Err(BuildError::Failed(Box::new(report))) };
-    let project = erlang::describe::Describe::read(&engine.store, result).map_err(unreadable)?;
-    let mut around = Around::default();
-    around.looked_at = lowering.looked_at(&project);
-    let lowered = lowering.erlang_release(common, project).map_err(BuildError::Wrong)?;
-    Ok(Ready { lowered, around })
+    let mut around = lowering.around_rebar3().map_err(BuildError::Wrong)?;
+    // rebar3 takes all that is locked for needed; knowing it saves asking for each level of dependencies.
+    let guessed = lowering.absent(&around);
+    fetch_all(engine, lowering, &mut around, &guessed, observer)?;
+    loop {
+        let graph = lowering.describing_erlang(common, &around).map_err(BuildError::Wrong)?;
+        let report = engine.run(&graph, None, observer)?;
+        let Some(result) = report.result(DESCRIBE) else {
+            return Err(BuildError::Failed(Box::new(report)));
+        };
+        let project = erlang::describe::Describe::read(&engine.store, result).map_err(unreadable)?;
+        let missed = lowering.missed(&mut around, &project).map_err(BuildError::Wrong)?;
+        if missed.is_empty() {
+            around.looked_at.extend(lowering.looked_at(&project, &around));
+            let lowered = lowering.erlang_release(common, project, &around).map_err(BuildError::Wrong)?;
+            return Ok(Ready { lowered, around });
+        }
+        fetch_all(engine, lowering, &mut around, &missed, observer)?;
+        engine.forget(DESCRIBE);
+    }
 }
 
 fn unreadable(error: StepError) -> BuildError {

@@ -5,6 +5,7 @@
 
 mod convert;
 mod distillery;
+mod erlang;
 mod scan;
 
 use std::io::ErrorKind;
@@ -27,6 +28,10 @@ pub enum ProjectKind {
     Distillery,
     /// `rebar.config`.
     Rebar3,
+    /// A Makefile that includes erlang.mk.
+    ErlangMk,
+    /// Applications as OTP lays them out, and no tool.
+    Otp,
 }
 
 /// What a project says about its releases.
@@ -91,10 +96,11 @@ pub fn detect(project: &Path) -> Result<Detected, Box<Diagnostic>> {
         if !names.is_empty() {
             return Ok(detected(ProjectKind::Rebar3, rebar, names, None));
         }
-        let hint = "add `{relx, [{release, {NAME, \"0.1.0\"}, [APP]}]}.`";
-        return Err(refusal("no release is declared", &rebar, hint));
     }
-    let hint = "go to the folder that mix.exs or rebar.config is in";
+    if let Some(found) = erlang::detect(project)? {
+        return Ok(found);
+    }
+    let hint = "go to the folder that mix.exs, rebar.config or a Makefile with erlang.mk is in";
     Err(refusal("no Elixir or Erlang project here", project, hint))
 }
 
@@ -173,6 +179,7 @@ pub fn render(detected: &Detected) -> String {
     }
     text.push_str(match detected.kind {
         ProjectKind::Rebar3 => "\n# Left out, what rebar.config says holds.\n",
+        ProjectKind::ErlangMk | ProjectKind::Otp => "\n# Left out, what the applications say holds.\n",
         _ => "\n# Left out, what mix.exs says holds.\n",
     });
     text.push_str(OPTIONS);

@@ -25,12 +25,19 @@ pub struct Namespace {
     places: BTreeMap<String, Place>,
     reach: Option<Reach>,
     system: Option<Reach>,
+    repositories: bool,
 }
 
 impl Namespace {
     /// Nothing yet.
     pub fn new(store: &Store) -> Self {
-        Namespace { store: store.clone(), places: BTreeMap::new(), reach: None, system: None }
+        Namespace {
+            store: store.clone(),
+            places: BTreeMap::new(),
+            reach: None,
+            system: None,
+            repositories: false,
+        }
     }
 
     /// Puts something at a path; what is deeper wins over what is above it.
@@ -43,19 +50,27 @@ impl Namespace {
         self.reach = Some(reach);
     }
 
-    /// Looks up on this machine what is part of its system, and nothing else.
+    /// Looks up on this machine what is part of its system.
     pub fn on(&mut self, system: Reach) {
         self.system = Some(system);
     }
 
+    /// Looks up on this machine what is in a repository of git, and nothing else.
+    pub fn repositories(&mut self, reach: Reach) {
+        self.around(reach);
+        self.repositories = true;
+    }
+
     /// Whether what is part of the system has an answer.
     pub fn sees_system(&self) -> bool {
-        self.reach.is_some() || self.system.is_some()
+        self.system.is_some() || (self.reach.is_some() && !self.repositories)
     }
 
     fn outside(&self, probe: &Probe, path: &str) -> Result<Answer, StepError> {
         let system = self.system.as_ref().filter(|_| path.starts_with('/'));
-        self.reach.as_ref().or(system).map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
+        let shown = !self.repositories || path.split('/').any(|part| part == ".git");
+        let reach = self.reach.as_ref().filter(|_| shown);
+        system.or(reach).map_or(Ok(Answer::Absent), |reach| reach.answer(probe, path))
     }
 
     /// The place that a path belongs to, and the rest of the path.

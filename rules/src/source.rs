@@ -35,6 +35,9 @@ pub struct Snapshot {
     stamps: BTreeMap<String, FileStamp>,
 }
 
+/// The first second of 2000: there are programs for which earlier times are none.
+const ONE_AGE: u64 = 946_684_800;
+
 /// Names that are never part of a project's sources: what version control, editors and builds leave behind.
 pub const LEFT_OUT: [&str; 7] = [".git", ".hg", ".svn", "_build", "node_modules", ".elixir_ls", ".relgraph"];
 
@@ -115,6 +118,14 @@ impl Snapshot {
             {
                 *digest = Digest::of(b"");
             }
+        }
+        self
+    }
+
+    /// The same, copies of which have files of one age, as they have in a package.
+    pub fn of_one_age(mut self) -> Snapshot {
+        for stamp in self.stamps.values_mut() {
+            stamp.mtime_ns = (ONE_AGE * 1_000_000_000).cast_signed();
         }
         self
     }
@@ -295,8 +306,7 @@ fn write(to: &Path, bytes: &[u8], mode: u32, stamp: Option<&FileStamp>) -> std::
 
 /// Gives all files of a folder one age, as they have in a package: none is older than what was made of it.
 pub fn same_age(folder: &Path) -> Result<(), StepError> {
-    // The first second of 2000: there are programs for which earlier times are none.
-    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(ONE_AGE);
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
         if entry.file_type().is_file() {
             fs::File::open(entry.path())

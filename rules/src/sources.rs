@@ -21,6 +21,7 @@ pub struct Sources {
     seen: Mutex<BTreeMap<String, Arc<Snapshot>>>,
     left_out: Mutex<Option<PathBuf>>,
     system: Trees,
+    stored: Mutex<BTreeMap<PathBuf, Arc<Snapshot>>>,
 }
 
 impl Sources {
@@ -30,6 +31,7 @@ impl Sources {
             root: root.to_owned(),
             stat,
             seen: Mutex::default(),
+            stored: Mutex::default(),
             left_out: Mutex::default(),
             system: Trees::default(),
         }
@@ -86,6 +88,17 @@ impl Sources {
         let made = |path: &str| path == ".rebar3" || (sources && path.split('/').next() == Some("ebin"));
         let snapshot = Arc::new(Snapshot::take(&dir, &made, &self.stat)?);
         seen.insert(folder.to_owned(), Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// What a step fetched, in a folder of the store: its files are all of one age.
+    pub fn stored(&self, folder: &Path) -> Result<Arc<Snapshot>, StepError> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = stored.get(folder) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(Snapshot::take(folder, &|_| false, &self.stat)?.of_one_age());
+        stored.insert(folder.to_owned(), Arc::clone(&snapshot));
         Ok(snapshot)
     }
 

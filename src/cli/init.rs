@@ -88,6 +88,8 @@ fn kind(kind: ProjectKind) -> (&'static str, &'static str) {
         ProjectKind::MixUmbrella => ("mix_umbrella", "a Mix umbrella project"),
         ProjectKind::Distillery => ("distillery", "a Mix project with Distillery"),
         ProjectKind::Rebar3 => ("rebar3", "a rebar3 project"),
+        ProjectKind::ErlangMk => ("erlang.mk", "an erlang.mk project"),
+        ProjectKind::Otp => ("otp", "applications without a tool"),
     }
 }
 

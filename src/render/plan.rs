@@ -103,7 +103,9 @@ impl Plan {
         let rows: Vec<Vec<String>> = shown.map(row).collect();
         out.push_str(&table(&rows, &[Column::Left, Column::Left, Column::Right, Column::Left]));
         if self.steps.iter().any(|step| matches!(step.prospect, Prospect::Asked(_))) {
-            out.push_str("Mix was asked what the project is: the steps follow from its answer\n");
+            out.push_str(
+                "the project's tool was asked what the project is: the steps follow from its answer\n",
+            );
         }
         out
     }

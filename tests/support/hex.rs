@@ -28,15 +28,21 @@ impl Package {
     fn metadata(&self) -> Vec<u8> {
         let texts =
             |items: &[&str]| items.iter().map(|item| format!("<<\"{item}\">>")).collect::<Vec<_>>().join(",");
+        let needs = self.needs.iter().map(|(name, requirement)| {
+            format!(
+                "{{<<\"{name}\">>,[{{<<\"app\">>,<<\"{name}\">>}},{{<<\"optional\">>,false}},{{<<\"requirement\">>,<<\"{requirement}\">>}}]}}"
+            )
+        });
         let files: Vec<&str> = self.files.iter().map(|(path, _)| *path).collect();
         format!(
             "{{<<\"name\">>,<<\"{}\">>}}.\n{{<<\"version\">>,<<\"{}\">>}}.\n{{<<\"app\">>,<<\"{}\">>}}.\n\
-             {{<<\"build_tools\">>,[{}]}}.\n{{<<\"files\">>,[{}]}}.\n",
+             {{<<\"build_tools\">>,[{}]}}.\n{{<<\"files\">>,[{}]}}.\n{{<<\"requirements\">>,[{}]}}.\n",
             self.name,
             self.version,
             self.name,
             texts(self.tools),
-            texts(&files)
+            texts(&files),
+            needs.collect::<Vec<_>>().join(",")
         )
         .into_bytes()
     }

@@ -1,13 +1,14 @@
 //! `describe` for a project in Erlang alone: asks its tool what the project is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use relgraph_cache::{Node, Store, TreeBuilder};
+use relgraph_cache::{Node, Probe, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError, StepResult};
 
-use super::make;
 use super::project::ErlangProject;
+use super::{compile, make};
+use crate::attempt::{Answered, Prepared};
 use crate::discover::{Native, Scope};
 use crate::foreign;
 use crate::namespace::{Namespace, Place};
@@ -19,7 +20,7 @@ use crate::tool::Tool;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "describe erlang", version: 1 };
+pub const RULE: Rule = Rule { name: "describe erlang", version: 2 };
 
 /// Asks the project's tool what the project is.
 pub struct Describe {
@@ -68,21 +69,16 @@ impl Describe {
     }
 }
 
-impl Action for Describe {
-    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
-        let mut parts = self.common.parts(cx)?;
-        parts.text("tool", self.common.tool.name());
-        parts.text("release", &self.release);
-        parts.list("folders", self.whole.own());
-        parts.list("applications", &self.folders);
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
-    }
+/// What of a plugin's folder may be used: not what rebar3 keeps there for itself.
+fn is_plugin(path: &str) -> bool {
+    !path.split('/').any(|part| [".git", ".rebar3", "_build"].contains(&part))
+}
 
-    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
-        let mut vm = Vm::ready(cx, &self.common)?;
+impl Describe {
+    fn prepare(&self, vm: &mut Vm<'_>) -> Result<Prepared, StepError> {
         let same = match self.outline()? {
             Some(outline) => outline.stage(&vm.real(&self.whole.layout.project()))?,
-            None => self.whole.stage(&vm)?,
+            None => self.whole.stage(vm)?,
         };
         vm.write("out/.keep", b"")?;
         let pairs = vec![
@@ -91,12 +87,19 @@ impl Action for Describe {
             ("folders", Value::texts(self.folders.iter().map(String::as_str))),
             ("keep", make::keep(&self.common)),
         ];
-        let said = vm.request(self.operation(), &self.whole.layout, pairs)?;
-        let mut project: ErlangProject = serde_json::from_value(said.answer.clone())
-            .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;
-        if let Some(otp) = self.common.toolchain.erlang.otp() {
-            project.otp = otp;
+        Ok((same, pairs))
+    }
+
+    fn ask<'c>(&'c self, cx: &'c StepContext<'c>) -> Result<(Answered<'c>, Vec<Probe>), StepError> {
+        if self.common.tool == Tool::Rebar3 {
+            let prepare = |vm: &mut Vm<'c>| self.prepare(vm);
+            let answered = self.whole.ask_with(cx, &self.common, self.operation(), Vec::new(), &prepare)?;
+            let probes = self.whole.probes(cx, &self.common, &answered)?;
+            return Ok((answered, probes));
         }
+        let mut vm = Vm::ready(cx, &self.common)?;
+        let (same, pairs) = self.prepare(&mut vm)?;
+        let said = vm.request(self.operation(), &self.whole.layout, pairs)?;
         let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
@@ -113,11 +116,40 @@ impl Action for Describe {
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let probes = scope.probes(&said.facts, cx.env)?;
+        Ok((Answered { vm, said, same, probes: Vec::new(), shown: BTreeSet::new() }, probes))
+    }
+}
+
+impl Action for Describe {
+    fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
+        let mut parts = self.common.parts(cx)?;
+        parts.text("tool", self.common.tool.name());
+        parts.text("release", &self.release);
+        parts.list("folders", self.whole.own());
+        parts.list("applications", &self.folders);
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+    }
+
+    fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
+        let (answered, probes) = self.ask(cx)?;
+        let (vm, said, same) = (answered.vm, answered.said, answered.same);
+        let mut project: ErlangProject = serde_json::from_value(said.answer.clone())
+            .map_err(|e| StepError::internal(format!("the project's description cannot be read: {e}")))?;
+        if let Some(otp) = self.common.toolchain.erlang.otp() {
+            project.otp = otp;
+        }
         let json = serde_json::to_vec_pretty(&project)
             .map_err(|e| StepError::internal(format!("the description cannot be written: {e}")))?;
         let mut tree = TreeBuilder::new();
         tree.file("project.json", cx.store.put_bytes(&json)?, false).map_err(conflict)?;
+        let mut plugins = TreeBuilder::new();
+        for at in &project.plugins {
+            let real = vm.real(&self.whole.layout.at(at));
+            compile::drop_dead_links(&real)?;
+            plugins.graft(at, cx.store.ingest_dereferenced(&real, &is_plugin)?).map_err(conflict)?;
+        }
         let outputs = BTreeMap::from([
+            ("plugins".to_owned(), plugins.finish(cx.store)?),
             ("project".to_owned(), tree.finish(cx.store)?),
             ("recipes".to_owned(), cx.store.ingest(&vm.real("out"), &|path| path != ".keep")?),
         ]);

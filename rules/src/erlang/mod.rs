@@ -3,6 +3,8 @@
 pub mod compile;
 pub mod describe;
 pub mod history;
+pub mod hooks;
 pub mod make;
 pub mod project;
 pub mod release;
+pub mod relx_config;

@@ -26,10 +26,44 @@ pub struct ErlangProject {
     /// Hidden folders beside the dependencies, with what Mix needs to build one of them.
     #[serde(default)]
     pub beside: Vec<String>,
+    /// Plugins of rebar3 that are there, and what they need: the folders that they are built in.
+    #[serde(default)]
+    pub plugins: Vec<String>,
+    /// Plugins that are asked for and not there.
+    #[serde(default)]
+    pub no_plugins: Vec<String>,
+    /// Hooks of the project that belong to none of its applications.
+    #[serde(default)]
+    pub hooks: ProjectHooks,
+    /// Dependencies that are not there. While there are any, nothing else here is of use.
+    #[serde(default)]
+    pub missing: Vec<Missing>,
     /// OTP's version, as exact as the installation says.
     pub otp: String,
     /// The runtime system's version.
     pub erts: String,
+}
+
+/// Whether a project has hooks that run before its applications are compiled, and after they are.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct ProjectHooks {
+    /// Before.
+    pub pre: bool,
+    /// After.
+    pub post: bool,
+}
+
+/// A dependency that is not there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Missing {
+    /// Its name.
+    pub app: String,
+    /// Where it was looked for, seen from the project's folder.
+    pub at: String,
+    /// Which application needs it, where that is known.
+    pub parent: Option<String>,
+    /// Where it comes from, as rebar.config says it.
+    pub source: Option<String>,
 }
 
 /// What the project says about its releases that must be known before anything is compiled.

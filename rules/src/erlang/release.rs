@@ -9,6 +9,7 @@ use std::sync::Arc;
 use relgraph_cache::{Digest, Node, TreeBuilder};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::hooks::Made;
 use crate::discover::{Native, Scope};
 use crate::namespace::{Namespace, Place};
 use crate::project::{Application, BootFacts};
@@ -21,7 +22,7 @@ use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "boot erlang", version: 1 };
+pub const RULE: Rule = Rule { name: "boot erlang", version: 2 };
 
 /// Folders of a compiled application.
 const PARTS: [&str; 3] = ["ebin", "include", "priv"];
@@ -32,6 +33,8 @@ pub struct Release {
     pub common: Common,
     /// The project.
     pub whole: Whole,
+    /// Steps that ran hooks of the project, in their order: they may have changed what is read here.
+    pub hooks: Vec<&'static str>,
     /// Every application that was compiled.
     pub applications: Vec<Application>,
     /// Whether relx makes it.
@@ -40,6 +43,8 @@ pub struct Release {
     pub release: String,
     /// Its version, where release.yaml gives one.
     pub version: Option<String>,
+    /// Files of configuration that relx.config names: that of the system, and flags of the VM.
+    pub configuration: Option<(Option<String>, Option<String>)>,
     /// Applications and modes, where nothing but release.yaml says them.
     pub modes: Vec<(String, String)>,
     /// Its runtime.
@@ -51,6 +56,13 @@ pub struct Release {
 }
 
 impl Release {
+    /// Files of configuration that have another name than they would.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let (sys, vm) =
+            self.configuration.as_ref().map_or((None, None), |(sys, vm)| (sys.as_ref(), vm.as_ref()));
+        sys.map(|file| ("sys_config", file)).into_iter().chain(vm.map(|file| ("vm_args", file)))
+    }
+
     /// Where a compiled application lies inside the sandbox.
     fn at(&self, application: &Application) -> String {
         if self.relx {
@@ -110,6 +122,9 @@ impl Action for Release {
         parts.text("maker", if self.relx { "relx" } else { "systools" });
         parts.text("release", &self.release);
         parts.text("version", self.version.as_deref().unwrap_or("of the project"));
+        for (kind, file) in self.files() {
+            parts.text(kind, file);
+        }
         parts.list("modes", self.modes.iter().map(|(app, mode)| format!("{app} {mode}")));
         parts.list("folders", self.whole.own());
         parts.list("applications", self.applications.iter().map(|a| format!("{} {}", a.app, self.at(a))));
@@ -125,6 +140,9 @@ impl Action for Release {
         if let Some(history) = &self.history {
             parts.text("history", state_of(history)?);
         }
+        for step in &self.hooks {
+            Made::by(cx, step)?.part(&mut parts, cx.store)?;
+        }
         Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
     }
 
@@ -133,6 +151,9 @@ impl Action for Release {
         // What is mounted must be so before the VM starts.
         let mut vm = if mounts { Vm::new(cx, &self.common)? } else { Vm::ready(cx, &self.common)? };
         let same = self.whole.stage(&vm)?;
+        for step in &self.hooks {
+            Made::by(cx, step)?.stage(cx, &vm, &self.whole.layout.project())?;
+        }
         self.show(cx, &vm)?;
         self.mounts(&mut vm);
         let pairs = self.pairs(&vm);
@@ -165,6 +186,7 @@ impl Release {
         ];
         let inside = |a: &Application| Value::pair(Value::atom(&a.app), Value::text(vm.inside(&self.at(a))));
         pairs.push(("compiled", Value::List(self.applications.iter().map(inside).collect())));
+        pairs.extend(self.files().map(|(kind, file)| (kind, Value::text(file))));
         pairs.extend(self.version.as_ref().map(|version| ("version", Value::text(version))));
         let other = match &self.runtime {
             Runtime::Other(erlang) => Some(erlang),

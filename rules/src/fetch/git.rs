@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use relgraph_cache::{Digest, TreeBuilder};
 use relgraph_engine::{StepContext, StepError, StepErrorKind};
 
-use super::{Remotes, http, missing, with_files};
+use super::{Remotes, Whose, http, missing, with_files};
 use crate::lock::GitCommit;
 use crate::source::LEFT_OUT;
 
@@ -49,13 +49,14 @@ const FIXED: [&str; 8] = [
 pub(super) fn get(
     remotes: &Remotes,
     cx: &StepContext<'_>,
+    whose: &Whose,
     app: &str,
     locked: &GitCommit,
     checkout: Option<&Path>,
 ) -> Result<Digest, StepError> {
     let scratch = cx.store.scratch()?;
     let repository = scratch.path().join("repository");
-    let git = Git { remotes, cx, at: &repository, app, locked };
+    let git = Git { remotes, cx, whose, at: &repository, app, locked };
     git.obtain(checkout)?;
     git.check_out()?;
     let inside = |path: &str| path != ".git" && !path.ends_with("/.git");
@@ -70,12 +71,13 @@ pub(super) fn get(
 pub(super) fn history(
     remotes: &Remotes,
     cx: &StepContext<'_>,
+    whose: &Whose,
     app: &str,
     locked: &GitCommit,
     checkout: Option<&Path>,
 ) -> Result<Digest, StepError> {
     let scratch = cx.store.scratch()?;
-    let git = Git { remotes, cx, at: &scratch.path().join("repository"), app, locked };
+    let git = Git { remotes, cx, whose, at: &scratch.path().join("repository"), app, locked };
     git.obtain(checkout)?;
     git.history(&scratch.path().join("history"))
 }
@@ -127,6 +129,12 @@ pub fn look(remotes: &Remotes, dir: &Path, locked: &GitCommit) -> Checkout {
     }
 }
 
+/// The commit that is checked out in a folder.
+pub fn head(remotes: &Remotes, dir: &Path) -> Option<String> {
+    let asked = command(remotes, dir).args(["rev-parse", "--verify", "--quiet", "HEAD"]).output().ok()?;
+    asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).trim_end().to_owned())
+}
+
 fn command(remotes: &Remotes, at: &Path) -> Command {
     let mut command = Command::new("git");
     command.args(FIXED).current_dir(at).env_clear().envs(remotes.env());
@@ -141,6 +149,7 @@ fn command(remotes: &Remotes, at: &Path) -> Command {
 struct Git<'a> {
     remotes: &'a Remotes,
     cx: &'a StepContext<'a>,
+    whose: &'a Whose,
     at: &'a Path,
     app: &'a str,
     locked: &'a GitCommit,
@@ -211,8 +220,10 @@ impl Git<'_> {
         if near.is_some_and(|near| self.take_from(near)) {
             return Ok(());
         }
-        match self.remotes.offline()? {
-            Some(why) => Err(missing(self.app, &format!("commit {}", short(&self.locked.commit)), why)),
+        match self.remotes.offline(self.whose)? {
+            Some(why) => {
+                Err(missing(self.whose, self.app, &format!("commit {}", short(&self.locked.commit)), why))
+            }
             None => self.fetch(),
         }
     }
@@ -256,7 +267,8 @@ impl Git<'_> {
             self.locked.commit, self.app
         );
         Err(StepError::new(StepErrorKind::Exit, message).with_hint(format!(
-            "it may have been removed by a forced push: `mix deps.update {}` locks another",
+            "it may have been removed by a forced push: `{} {}` locks another",
+            self.whose.update(),
             self.app
         )))
     }
@@ -271,8 +283,8 @@ impl Git<'_> {
         }
         self.run(&["checkout", "--quiet", "--detach", &self.locked.commit])?;
         if self.locked.submodules && self.at.join(".gitmodules").exists() {
-            if let Some(why) = self.remotes.offline()? {
-                return Err(missing(self.app, "with its submodules", why));
+            if let Some(why) = self.remotes.offline(self.whose)? {
+                return Err(missing(self.whose, self.app, "with its submodules", why));
             }
             self.run(&["submodule", "update", "--init", "--recursive", "--quiet"]).map_err(|error| {
                 let message =

@@ -13,9 +13,11 @@ use relgraph_cache::{Digest, Node, Store};
 use relgraph_engine::{StepError, StepErrorKind};
 use sha2::{Digest as _, Sha256};
 
+use super::Whose;
 use crate::archive::{self, ArchiveError, Most};
 use crate::etf::{self, Term};
 use crate::lock::HexPackage;
+use crate::tool::Tool;
 
 /// Bytes of the largest tarball that is downloaded: Hex itself takes a sixteenth of it.
 pub(super) const LARGEST: u64 = 256 << 20;
@@ -33,10 +35,15 @@ pub(super) fn is_whole(path: &Path, package: &HexPackage) -> bool {
 }
 
 /// Checks a tarball against the lock and puts its contents into the store, with what Hex writes beside them.
-pub(super) fn unpack(store: &Store, path: &Path, package: &HexPackage) -> Result<Digest, StepError> {
+pub(super) fn unpack(
+    store: &Store,
+    whose: &Whose,
+    path: &Path,
+    package: &HexPackage,
+) -> Result<Digest, StepError> {
     let HexPackage { name, version, .. } = package;
     if let Some(outer) = &package.outer {
-        agree(package, outer, &sum_of_file(path).map_err(|e| StepError::io("read", path, &e))?)?;
+        agree(whose, package, outer, &sum_of_file(path).map_err(|e| StepError::io("read", path, &e))?)?;
     }
     let refused = |reason: String| {
         let message = format!("the package {name} {version} cannot be unpacked: {reason}");
@@ -45,7 +52,7 @@ pub(super) fn unpack(store: &Store, path: &Path, package: &HexPackage) -> Result
     };
     let parts = Parts::read(path).map_err(refused)?;
     if let Some(inner) = &package.inner {
-        agree(package, inner, &parts.inner())?;
+        agree(whose, package, inner, &parts.inner())?;
     }
     if parts.version != VERSION {
         let found = String::from_utf8_lossy(&parts.version).into_owned();
@@ -69,7 +76,7 @@ pub(super) fn unpack(store: &Store, path: &Path, package: &HexPackage) -> Result
     Ok(tree.finish(store)?)
 }
 
-fn agree(package: &HexPackage, locked: &str, found: &str) -> Result<(), StepError> {
+fn agree(whose: &Whose, package: &HexPackage, locked: &str, found: &str) -> Result<(), StepError> {
     if locked == found {
         return Ok(());
     }
@@ -77,8 +84,14 @@ fn agree(package: &HexPackage, locked: &str, found: &str) -> Result<(), StepErro
     let message = format!(
         "the package {name} {version} is not the one that was locked: its checksum is {found}, the lock says {locked}"
     );
-    let hint = "the server or the lock is wrong: compare with another server (HEX_MIRROR), and with what version control \
-                says of the lock; `mix deps.unlock` and `mix deps.get` trust the server";
+    let trusting = match whose.tool {
+        Tool::Rebar3 => "`rebar3 unlock` and `rebar3 lock` trust",
+        _ => "`mix deps.unlock` and `mix deps.get` trust",
+    };
+    let hint = format!(
+        "the server or the lock is wrong: compare with another server (HEX_MIRROR), and with what version control \
+         says of the lock; {trusting} the server"
+    );
     Err(StepError::new(StepErrorKind::Exit, message).with_hint(hint))
 }
 

@@ -34,20 +34,23 @@ pub(super) struct Settings {
     pub http_proxy: Option<Secret>,
     pub https_proxy: Option<Secret>,
     pub no_proxy: Vec<String>,
-    mirror: Option<String>,
+    pub(super) mirror: Option<String>,
     trusted_mirror: Option<String>,
     repos_key: Option<Secret>,
     /// A token of the user, for the public repository and its organisations.
     token: Option<Secret>,
-    repos: BTreeMap<String, Repo>,
-    cache: Option<PathBuf>,
+    pub(super) repos: BTreeMap<String, Repo>,
+    /// Folders of downloaded tarballs, by repository.
+    pub(super) caches: Vec<PathBuf>,
+    /// Whether a lock does not say which repository a package comes from: any that is known may have it.
+    pub(super) any_repo: bool,
 }
 
 /// A repository as `hex.config` has it.
 #[derive(Debug, Clone, Default)]
-struct Repo {
-    url: Option<String>,
-    key: Option<Secret>,
+pub(super) struct Repo {
+    pub url: Option<String>,
+    pub key: Option<Secret>,
     token: Option<Secret>,
 }
 
@@ -120,14 +123,29 @@ impl Settings {
                 .and_then(access_token)
                 .or_else(|| secret(&["HEX_API_KEY"], "api_key")),
             repos: repos.iter().filter_map(|(name, repo)| Some((name.as_text()?, Repo::of(repo)))).collect(),
-            cache: home(env, "XDG_CACHE_HOME", ".cache"),
+            caches: home(env, "XDG_CACHE_HOME", ".cache")
+                .map(|home| home.join("packages"))
+                .into_iter()
+                .collect(),
+            any_repo: false,
         })
     }
 
-    /// Where Hex keeps the tarball of a package that it has downloaded.
-    pub fn cached(&self, package: &HexPackage) -> Option<PathBuf> {
+    /// Where Hex, or rebar3, keeps the tarball of a package that it has downloaded.
+    pub fn cached(&self, package: &HexPackage) -> Vec<PathBuf> {
         let file = format!("{}-{}.tar", package.name, package.version);
-        Some(self.cache.as_ref()?.join("packages").join(&package.repo).join(file))
+        let named = |folder: &PathBuf, repo: &str| match folder.ends_with("hex") {
+            true => folder.join(repo).join("packages").join(&file),
+            false => folder.join(repo).join(&file),
+        };
+        let repos = self.sources(&package.repo);
+        self.caches.iter().flat_map(|folder| repos.iter().map(|repo| named(folder, repo))).collect()
+    }
+
+    /// The repositories that may have a package that is locked to come from one.
+    pub fn sources(&self, repo: &str) -> Vec<String> {
+        let others = self.repos.keys().filter(|name| self.any_repo && *name != repo);
+        std::iter::once(repo.to_owned()).chain(others.cloned()).collect()
     }
 
     /// The repository of that name, as Hex finds it. An error says what is not known.
@@ -280,7 +298,7 @@ mod tests {
             (vec![("HOME", "/h"), ("HEX_HOME", "/x")], "/x/packages/hexpm:acme/a-1.0.0.tar"),
             (vec![("HOME", "/h"), ("MIX_XDG", "1")], "/h/.cache/hex/packages/hexpm:acme/a-1.0.0.tar"),
         ] {
-            assert_eq!(settings(&env, "").cached(&package), Some(PathBuf::from(path)));
+            assert_eq!(settings(&env, "").cached(&package), [PathBuf::from(path)]);
         }
     }
 }

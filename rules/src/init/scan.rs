@@ -187,8 +187,13 @@ pub(super) fn distillery_releases(tokens: &[Token]) -> Vec<String> {
 /// The names in `{release, {name, Version}, …}` or `{release, {name, …}, …}` below `relx`, each once.
 pub(super) fn relx_releases(tokens: &[Token]) -> Vec<String> {
     let relx = tokens.iter().position(|token| *token == Token::Atom("relx".into())).unwrap_or(tokens.len());
+    releases(&tokens[relx..])
+}
+
+/// The same, anywhere.
+pub(super) fn releases(tokens: &[Token]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for five in tokens[relx..].windows(5) {
+    for five in tokens.windows(5) {
         if let [Token::Sign('{'), Token::Atom(release), Token::Sign(','), Token::Sign('{'), Token::Atom(name)] =
             five
             && release == "release"

@@ -89,7 +89,33 @@ fn rebar_releases_are_those_of_relx() {
         found(&[("rebar.config", config)]),
         (ProjectKind::Rebar3, "my-rel".into(), vec!["two".into()])
     );
-    assert_eq!(refused(&[("rebar.config", "{erl_opts, []}.")]), "no release is declared");
+    let none = "no release is declared, and there is no application";
+    assert_eq!(refused(&[("rebar.config", "{erl_opts, []}.")]), none);
+}
+
+#[test]
+fn projects_in_erlang_without_a_release_are_named_by_their_application() {
+    let one = [("rebar.config", "{erl_opts, []}."), ("src/shop.app.src", "")];
+    assert_eq!(found(&one), (ProjectKind::Rebar3, "shop".into(), vec![]));
+    let relx = [
+        one[0],
+        one[1],
+        ("relx.config", "{release, {store, \"1\"}, [shop]}.\n{release, {two, \"1\"}, [shop]}."),
+    ];
+    assert_eq!(found(&relx), (ProjectKind::Rebar3, "store".into(), vec!["two".into()]));
+    let make = [("Makefile", "PROJECT = shop\nDEPS = cowboy\ninclude erlang.mk\n"), ("src/shop.erl", "")];
+    assert_eq!(found(&make), (ProjectKind::ErlangMk, "shop".into(), vec![]));
+    assert_eq!(found(&[("lib/a/ebin/a.app", "")]), (ProjectKind::Otp, "a".into(), vec![]));
+    let dir = project(&[
+        ("my-shop/rebar.config.script", "CONFIG."),
+        ("my-shop/apps/a/src/a.app.src", ""),
+        ("my-shop/apps/b/src/b.app.src", ""),
+    ]);
+    let detected = detect(&dir.path().join("my-shop")).unwrap();
+    assert_eq!(detected.release, "my_shop");
+    let text = render(&detected);
+    assert!(text.contains("# applications: {a: permanent, sasl: load}"), "{text}");
+    ReleaseFile::parse(Path::new("release.yaml"), text.as_bytes()).unwrap();
 }
 
 #[test]

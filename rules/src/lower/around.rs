@@ -15,10 +15,11 @@ use relgraph_engine::Graph;
 use super::{Lowering, NONE, Steps};
 use crate::diagnostic::Diagnostic;
 use crate::fetch::git::{self, Checkout};
-use crate::fetch::manifest;
+use crate::fetch::{Whose, manifest};
 use crate::lock::{Lock, Locked};
 use crate::project::{Application, Description};
 use crate::steps::fetch::{self, Fetch};
+use crate::tool::Tool;
 
 /// What belongs to a project besides its own folder.
 #[derive(Debug, Clone, Default)]
@@ -30,20 +31,22 @@ pub struct Around {
     /// Files of the user that decided what is fetched: absolute.
     pub looked_at: BTreeSet<PathBuf>,
     /// What the project's lock names; none without one.
-    lock: Option<Lock>,
-    lockfile: String,
-    deps_path: String,
+    pub(super) lock: Option<Lock>,
+    pub(super) lockfile: String,
+    pub(super) deps_path: String,
+    /// Where dependencies lie that lie elsewhere than the others.
+    pub(super) places: BTreeMap<String, String>,
     /// Where the project builds, where that is not `_build`: what Mix left there is nobody's source.
     pub(super) built: Option<String>,
     /// Applications whose folder nobody is shown, for it is not what the lock names; with what it is, where that is
     /// worth a word.
-    hidden: BTreeMap<String, Option<String>>,
+    pub(super) hidden: BTreeMap<String, Option<String>>,
     /// Git checkouts that somebody has edited.
-    edited: BTreeSet<String>,
+    pub(super) edited: BTreeSet<String>,
     /// Those of them whose history was fetched.
     pub histories: BTreeSet<String>,
     /// Applications whose folder does not say what it is.
-    unnamed: BTreeSet<String>,
+    pub(super) unnamed: BTreeSet<String>,
 }
 
 /// A dependency that was fetched.
@@ -62,9 +65,9 @@ impl Around {
         self.hidden.keys().map(|app| self.at(app)).chain(fetched).chain(self.built.clone()).collect()
     }
 
-    /// Where a dependency lies that Mix has fetched, seen from the project's folder.
+    /// Where a dependency lies that the tool has fetched, seen from the project's folder.
     pub(super) fn at(&self, app: &str) -> String {
-        format!("{}/{app}", self.deps_path)
+        self.places.get(app).cloned().unwrap_or_else(|| format!("{}/{app}", self.deps_path))
     }
 }
 
@@ -182,6 +185,10 @@ impl Lowering {
             let action = Fetch {
                 app: app.clone(),
                 locked: entry.locked.clone(),
+                whose: Whose {
+                    tool: self.common.as_ref().map_or(Tool::Mix, |common| common.tool),
+                    root: self.root.clone(),
+                },
                 checkout: Some(self.root.join(around.at(app))),
                 history: around.edited.contains(app),
                 remotes: Arc::clone(&self.remotes),

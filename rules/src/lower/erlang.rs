@@ -12,14 +12,17 @@ use crate::diagnostic::Diagnostic;
 use crate::erlang::compile::{self, Compile};
 use crate::erlang::describe::{self, Describe};
 use crate::erlang::history::{self, History};
+use crate::erlang::hooks::{self, Hooks, TakeUp, When};
 use crate::erlang::make::{self, Make};
 use crate::erlang::project::{ErlangProject, PROJECT};
+use crate::erlang::relx_config::{self, RelxConfig};
 use crate::project::Application;
 use crate::source::{Entry, Snapshot};
 use crate::steps::assemble::Parts;
 use crate::steps::compile::step;
 use crate::steps::describe::Whole;
 use crate::steps::driver::{self, Driver};
+use crate::steps::fetch;
 use crate::tool::{self, Tool};
 use crate::vm::{Common, DRIVER};
 
@@ -28,14 +31,14 @@ const PLACES: [&str; 2] = ["_build/default/lib", "_build/default/plugins"];
 
 impl Lowering {
     /// The graph that asks the tool what the project is.
-    pub fn describing_erlang(&self, common: &Common) -> Result<Graph, Vec<Diagnostic>> {
+    pub fn describing_erlang(&self, common: &Common, around: &Around) -> Result<Graph, Vec<Diagnostic>> {
         let mut steps = Steps::default();
-        self.add_describe_erlang(&mut steps, common);
+        self.add_describe_erlang(&mut steps, common, around);
         self.graph(steps)
     }
 
-    fn add_describe_erlang(&self, steps: &mut Steps, common: &Common) {
-        let whole = self.whole(&Around::default());
+    fn add_describe_erlang(&self, steps: &mut Steps, common: &Common, around: &Around) {
+        let whole = self.whole(around);
         steps.add(DRIVER, NONE, driver::RULE, Driver { common: common.clone() });
         let folders = match common.tool {
             Tool::Otp => tool::applications(&self.root),
@@ -51,16 +54,28 @@ impl Lowering {
         &self,
         common: &Common,
         project: ErlangProject,
+        around: &Around,
     ) -> Result<Lowered, Vec<Diagnostic>> {
         let unknown = self.network_unknown(project.applications.iter().map(|a| a.app.as_str()));
         if !unknown.is_empty() {
             return Err(unknown);
         }
         let mut steps = Steps::default();
-        self.add_describe_erlang(&mut steps, common);
-        self.add_erlang_compiles(&mut steps, common, &project)?;
-        let mut warnings = self.not_read(common);
-        let parts = self.add_erlang_release(&mut steps, common, &project, &mut warnings)?;
+        self.add_describe_erlang(&mut steps, common, around);
+        self.add_fetches(&mut steps, around, around.fetched.keys());
+        self.add_erlang_compiles(&mut steps, common, &project, around)?;
+        let relx_config = self.relx_config(common)?;
+        let mut warnings = relx_config.as_ref().map(|config| self.not_followed(config)).unwrap_or_default();
+        warnings.extend(self.rebar_lock_warnings(around, &project));
+        warnings.extend(no_plugins(&project));
+        let parts = self.add_erlang_release(
+            &mut steps,
+            common,
+            &project,
+            around,
+            relx_config.as_ref(),
+            &mut warnings,
+        )?;
         // All compilations, describe and boot.
         common.spares.expect(project.applications.len() + 2);
         let mut layers = self.add_overlays(&mut steps, Some("rel/overlays"), &[])?;
@@ -88,11 +103,12 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
     ) -> Result<(), Vec<Diagnostic>> {
-        let whole = self.whole(&Around::default());
+        let whole = self.whole(around);
         let mut sources: BTreeMap<&str, Arc<Snapshot>> = BTreeMap::new();
         for application in &project.applications {
-            let source = self.erlang_source(&whole, project, &application.dest).map_err(failed)?;
+            let source = self.erlang_source(&whole, around, project, &application.dest).map_err(failed)?;
             sources.insert(&application.app, source);
         }
         let folders: Vec<&str> = project.applications.iter().map(|a| a.dest.as_str()).collect();
@@ -100,8 +116,11 @@ impl Lowering {
         // All compilations and describe.
         common.spares.expect(project.applications.len() + 1);
         if common.tool == Tool::ErlangMk {
-            return self.add_make_compiles(steps, common, project, &sources);
+            return self.add_make_compiles(steps, common, project, around, &sources);
         }
+        let plugins = Arc::new(project.plugins.clone());
+        let own = project.applications.iter().filter(|application| application.scm == PROJECT);
+        let all = Arc::new(own.map(|application| application.dest.clone()).collect::<Vec<_>>());
         for application in &project.applications {
             let sees: Vec<compile::Other> = project
                 .visible(application)
@@ -109,34 +128,109 @@ impl Lowering {
                 .filter_map(|seen| Some((seen.clone(), Arc::clone(sources.get(seen.app.as_str())?))))
                 .collect();
             let made = self.made_for(application)?;
-            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| step(&seen.app)).collect();
+            let mut needs: Vec<String> = sees.iter().map(|(seen, _)| compiled(project, seen)).collect();
+            needs.extend(around.fetched.get(&application.app).map(|_| fetch::step(&application.app)));
             needs.extend(made.iter().map(|made| made.step.clone()));
             let Some(source) = sources.get(application.app.as_str()) else { continue };
+            let own = application.scm == PROJECT;
+            if own && project.hooks.pre {
+                needs.push(hooks::BEFORE.to_owned());
+            }
+            let hooked = project.hooks.post;
             let action = Compile {
                 common: Common { network: self.file.network.contains(&application.app), ..common.clone() },
                 application: application.clone(),
+                all: Arc::clone(&all),
+                hooks: project.hooks.pre,
+                hooked,
                 source: Arc::clone(source),
                 rest: (application.scm == PROJECT && application.dest != ".").then(|| Arc::clone(&rest)),
                 made,
-                history: self.history(source, &application.dest),
+                history: self.history(source, around, &application.dest),
                 layout: whole.layout.clone(),
-                machine: whole.reach(),
+                reach: whole.reach(),
                 sees,
+                plugins: Arc::clone(&plugins),
             };
-            steps.add(&step(&application.app), names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
+            let name = compiled(project, application);
+            steps.add(&name, names(&[DRIVER, DESCRIBE], &needs), compile::RULE, action);
         }
+        self.add_hooks(steps, common, project, around);
         Ok(())
     }
 
-    /// What the project says and is not followed.
-    fn not_read(&self, common: &Common) -> Vec<Diagnostic> {
-        if common.tool != Tool::ErlangMk || !self.root.join("relx.config").is_file() {
-            return Vec::new();
+    /// The hooks of a rebar3 project that belong to none of its applications.
+    fn add_hooks(&self, steps: &mut Steps, common: &Common, project: &ErlangProject, around: &Around) {
+        let mut add = |name: &str, when: When, applications: Vec<Application>| {
+            let mut needs: Vec<String> = applications.iter().map(|seen| compiled(project, seen)).collect();
+            let follow = when == When::After && project.hooks.pre;
+            needs.extend(follow.then(|| hooks::BEFORE.to_owned()));
+            let action = Hooks {
+                common: common.clone(),
+                whole: self.whole(around),
+                when,
+                applications,
+                plugins: Arc::new(project.plugins.clone()),
+                follow,
+            };
+            steps.add(name, names(&[DRIVER, DESCRIBE], &needs), hooks::RULE, action);
+        };
+        let of = |own: bool| {
+            project.applications.iter().filter(move |a| own || a.scm != PROJECT).cloned().collect()
+        };
+        if project.hooks.pre {
+            add(hooks::BEFORE, When::Before, of(false));
         }
-        vec![
-            Diagnostic::warning("relx.config is not read in a project of erlang.mk")
-                .hint("say in release.yaml which applications belong to the release (`applications:`); sys.config and vm.args are read from `config/` or `rel/`"),
-        ]
+        if project.hooks.post {
+            add(hooks::AFTER, When::After, of(true));
+            for application in project.applications.iter().filter(|application| application.scm == PROJECT) {
+                let app = application.app.clone();
+                let needs = [compile::inner_step(&app), hooks::AFTER.to_owned()];
+                steps.add(&step(&app), needs, hooks::TAKE_UP, TakeUp { app: app.clone() });
+            }
+        }
+    }
+
+    /// `relx.config` of a project that rebar3 does not build.
+    fn relx_config(&self, common: &Common) -> Result<Option<RelxConfig>, Vec<Diagnostic>> {
+        match common.tool {
+            Tool::ErlangMk | Tool::Otp => RelxConfig::read(&self.root).map_err(|error| vec![*error]),
+            _ => Ok(None),
+        }
+    }
+
+    /// What it says and is not followed.
+    fn not_followed(&self, config: &RelxConfig) -> Vec<Diagnostic> {
+        let mut warnings = Vec::new();
+        let file = relx_config::FILE;
+        match config.release(&self.file.release) {
+            None if config.releases.is_empty() => {}
+            None => {
+                let names: Vec<&str> = config.releases.iter().map(|release| release.name.as_str()).collect();
+                let message = format!(
+                    "{file} declares no release `{}`: it says nothing of what belongs to it",
+                    self.file.release
+                );
+                let complaint =
+                    Diagnostic::warning(message).in_file(self.file.file()).at(self.file.span("release"));
+                warnings.push(complaint.hint(format!("it declares {}", names.join(", "))));
+            }
+            Some(release) if release.version.is_none() && self.file.version.is_none() => {
+                let message = format!("the version that {file} gives is no text, and is not followed");
+                let hint = "say it in release.yaml (`version:`): left out, it is that of the application of the release's name";
+                warnings.push(Diagnostic::warning(message).hint(hint));
+            }
+            Some(_) => {}
+        }
+        if !config.other.is_empty() {
+            let message = format!("not followed in {file}: {}", config.other.join(", "));
+            warnings.push(
+                Diagnostic::warning(message)
+                    .note("relx makes releases of rebar3's projects only; here OTP's systools does")
+                    .hint("`overlays:` and `steps:` in release.yaml put files into the release"),
+            );
+        }
+        warnings
     }
 
     /// The same where make compiles.
@@ -145,10 +239,11 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
         sources: &BTreeMap<&str, Arc<Snapshot>>,
     ) -> Result<(), Vec<Diagnostic>> {
         let whole = self.sources.whole(".").map_err(failed)?;
-        let place = self.whole(&Around::default());
+        let place = self.whole(around);
         for application in &project.applications {
             let mut seen = project.visible(application);
             // What lies in the folder of another one comes after that.
@@ -191,32 +286,40 @@ impl Lowering {
     }
 
     /// The history of an application, where its version comes from it.
-    fn history(&self, source: &Snapshot, dest: &str) -> Option<History> {
+    fn history(&self, source: &Snapshot, around: &Around, dest: &str) -> Option<History> {
         let specifications = source.entries().map(|(path, _)| path).filter(|path| path.contains(".app.src"));
         let texts = specifications.filter_map(|path| std::fs::read_to_string(source.root().join(path)).ok());
-        texts.into_iter().any(|text| history::is_asked_for(&text)).then(|| History::of(&self.root.join(dest)))
+        texts
+            .into_iter()
+            .any(|text| history::is_asked_for(&text))
+            .then(|| History::of(&self.folder_of(around, dest)))
     }
 
     /// Files besides the sources that decided what is built.
-    pub fn looked_at(&self, project: &ErlangProject) -> BTreeSet<PathBuf> {
+    pub fn looked_at(&self, project: &ErlangProject, around: &Around) -> BTreeSet<PathBuf> {
         let folders = project.applications.iter().map(|application| application.dest.as_str());
-        let whole = self.whole(&Around::default());
-        let source = |dest| Some((dest, self.erlang_source(&whole, project, dest).ok()?));
+        let whole = self.whole(around);
+        let source = |dest| Some((dest, self.erlang_source(&whole, around, project, dest).ok()?));
         let sources = folders.filter_map(source);
         let mut found: BTreeSet<PathBuf> = sources
-            .filter_map(|(dest, source)| self.history(&source, dest))
+            .filter_map(|(dest, source)| self.history(&source, around, dest))
             .flat_map(|history| history.looked_at)
             .collect();
         found.extend(PLACES.map(|place| self.root.join(place)));
+        found.insert(self.root.join(relx_config::FILE));
         found
     }
 
     pub(super) fn erlang_source(
         &self,
         whole: &Whole,
+        around: &Around,
         project: &ErlangProject,
         dest: &str,
     ) -> Result<Arc<Snapshot>, relgraph_engine::StepError> {
+        if let Some(fetched) = self.fetched_source(around, dest)? {
+            return Ok(fetched);
+        }
         if whole.installed.contains(dest) {
             return whole.snapshot(dest);
         }
@@ -249,6 +352,29 @@ impl Lowering {
         }
         found
     }
+}
+
+/// The step whose result says what an application was compiled to, before hooks of the project change it.
+fn compiled(project: &ErlangProject, application: &Application) -> String {
+    let hooked = project.hooks.post && application.scm == PROJECT;
+    if hooked { compile::inner_step(&application.app) } else { step(&application.app) }
+}
+
+/// rebar3 goes on without a plugin that it cannot fetch, and so do steps.
+fn no_plugins(project: &ErlangProject) -> Option<Diagnostic> {
+    let names: Vec<String> = project.no_plugins.iter().map(|name| format!("`{name}`")).collect();
+    let (what, are) = match &names[..] {
+        [] => return None,
+        [_] => ("plugin", "is"),
+        _ => ("plugins", "are"),
+    };
+    let message =
+        format!("{what} {} {are} not there: what rebar3 would do with it is not done", names.join(", "));
+    Some(
+        Diagnostic::warning(message)
+            .note("looked for in _checkouts and _build/default/plugins; rebar3 does not lock plugins, so they are not fetched")
+            .hint("run `rebar3 get-deps` in the project's folder, which fetches them, or take out what no build needs"),
+    )
 }
 
 /// What rebar3 compiles of the project itself lies beside what it fetches, and leads back to the sources by links.

@@ -30,6 +30,7 @@ mod beside;
 mod check;
 mod custom;
 mod erlang;
+mod locked;
 mod look;
 mod mix;
 pub(crate) mod release;
@@ -236,6 +237,13 @@ impl Lowering {
                     }
                 }
                 GraphError::Cycle { path } => {
+                    let apps: Option<Vec<&str>> =
+                        path.iter().map(|step| step.strip_prefix("compile ")).collect();
+                    if let Some(apps) = apps.filter(|_| self.common.is_some()) {
+                        let message = format!("applications need each other: {}", apps.join(" -> "));
+                        let hint = "take one out of `applications` of another, in its .app.src or the like";
+                        return vec![Diagnostic::error(message).hint(hint)];
+                    }
                     let own = path.windows(2).find(|pair| file.steps.contains_key(&pair[0]));
                     complaint.at(own.and_then(|pair| self.need(&pair[0], &pair[1])))
                 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::{Around, DESCRIBE, Lowering, Steps, failed, names, word};
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::erlang::hooks;
 use crate::erlang::project::{ErlangProject, PROJECT, Relx};
 use crate::erlang::release::{self, Release};
+use crate::erlang::relx_config::{Declared, RelxConfig};
 use crate::project::StripRecipe;
 use crate::schema::{self, Platform, Upgrades};
 use crate::source::Snapshot;
@@ -29,11 +31,16 @@ impl Lowering {
         steps: &mut Steps,
         common: &Common,
         project: &ErlangProject,
+        around: &Around,
+        config: Option<&RelxConfig>,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<ErlangParts, Vec<Diagnostic>> {
         let relx = self.relx(project, warnings)?;
-        let modes = self.modes(common, project, relx.is_some())?;
-        let declared = relx.map_or(serde_json::Value::Bool(true), |relx| relx.include_erts.clone());
+        let named = config.and_then(|config| config.release(&self.file.release));
+        let modes = self.modes(common, project, relx.is_some(), named)?;
+        let erts = config.and_then(|config| config.include_erts.clone()).filter(|_| named.is_some());
+        let erts = erts.unwrap_or(serde_json::Value::Bool(true));
+        let declared = relx.map_or(erts, |relx| relx.include_erts.clone());
         let runtime = self.runtime(&declared).map_err(|e| vec![*e])?;
         let libraries = match relx.map(|relx| &relx.system_libs) {
             Some(serde_json::Value::Bool(false)) => false,
@@ -65,13 +72,24 @@ impl Lowering {
         }
         let names_of: Vec<String> = project.applications.iter().map(|a| a.app.clone()).collect();
         let compiles: Vec<String> = names_of.iter().map(|app| compile::step(app)).collect();
+        let hooks: Vec<&'static str> =
+            [project.hooks.pre.then_some(hooks::BEFORE), project.hooks.post.then_some(hooks::AFTER)]
+                .into_iter()
+                .flatten()
+                .collect();
+        let mut compiles = compiles;
+        compiles.extend(hooks.iter().map(|&step| step.to_owned()));
         let action = Release {
             common: common.clone(),
-            whole: self.whole(&Around::default()),
+            whole: self.whole(around),
+            hooks: hooks.clone(),
             applications: project.applications.clone(),
             relx: relx.is_some(),
             release: self.file.release.clone(),
-            version: self.file.version.clone(),
+            version: self.file.version.clone().or_else(|| named?.version.clone()),
+            configuration: named
+                .and(config)
+                .map(|config| (config.sys_config.clone(), config.vm_args.clone())),
             modes,
             runtime: runtime.clone(),
             other_libraries: other,
@@ -86,7 +104,7 @@ impl Lowering {
             copied.extend(SOURCES.map(str::to_owned));
         }
         let excluded = relx.map(|relx| relx.excluded.clone()).unwrap_or_default();
-        self.add_erlang_strips(steps, project, recipe.as_ref(), &copied, &excluded, include_src)?;
+        self.add_erlang_strips(steps, project, around, recipe.as_ref(), &copied, &excluded, include_src)?;
         let include = IncludeRuntime {
             toolchain: Arc::clone(&common.toolchain),
             stat: self.sources.stat(),
@@ -154,6 +172,7 @@ impl Lowering {
         common: &Common,
         project: &ErlangProject,
         relx: bool,
+        named: Option<&Declared>,
     ) -> Result<Vec<(String, String)>, Vec<Diagnostic>> {
         let file = &self.file;
         let known: BTreeSet<String> =
@@ -173,6 +192,15 @@ impl Lowering {
         }
         let said: Vec<(String, String)> =
             file.applications.iter().map(|(app, mode)| (app.clone(), word(*mode).to_owned())).collect();
+        if let Some(named) = named {
+            let more =
+                said.iter().filter(|(app, _)| !named.applications.iter().any(|(other, _)| other == app));
+            let mode =
+                |app: &String| said.iter().find(|(other, _)| other == app).map(|(_, mode)| mode.clone());
+            let theirs = named.applications.iter();
+            let theirs = theirs.map(|(app, own)| (app.clone(), mode(app).unwrap_or_else(|| own.clone())));
+            return Ok(theirs.chain(more.cloned()).collect());
+        }
         if relx || !said.is_empty() {
             return Ok(said);
         }
@@ -213,19 +241,21 @@ impl Lowering {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn add_erlang_strips(
         &self,
         steps: &mut Steps,
         project: &ErlangProject,
+        around: &Around,
         recipe: Option<&StripRecipe>,
         copied: &[String],
         excluded: &BTreeMap<String, Vec<String>>,
         include_src: bool,
     ) -> Result<(), Vec<Diagnostic>> {
-        let whole = self.whole(&Around::default());
+        let whole = self.whole(around);
         for application in &project.applications {
             let sources: Option<Arc<Snapshot>> = if include_src {
-                Some(self.erlang_source(&whole, project, &application.dest).map_err(failed)?)
+                Some(self.erlang_source(&whole, around, project, &application.dest).map_err(failed)?)
             } else {
                 None
             };

@@ -139,7 +139,7 @@ impl Whole {
     }
 
     /// The same, with more in sight: what `prepare` puts in place, and `tools` of this machine.
-    pub(super) fn ask_with<'c>(
+    pub(crate) fn ask_with<'c>(
         &self,
         cx: &'c StepContext<'c>,
         common: &'c Common,
@@ -163,7 +163,7 @@ impl Whole {
     }
 
     /// Folders beside the project are dependencies, of which Mix is asked with them in sight.
-    pub(super) fn passes(&self, reach: &Reach, path: &str) -> bool {
+    pub(crate) fn passes(&self, reach: &Reach, path: &str) -> bool {
         !self.own().iter().any(|folder| Path::new(path).starts_with(folder))
             && reach
                 .real(path)

@@ -44,12 +44,13 @@ const RELEASE: [Source; 2] = [
 ];
 
 /// What talks to rebar3.
-const REBAR3: [Source; 8] = [
+const REBAR3: [Source; 9] = [
     ("r3_hex_repo.erl", include_str!("../../beam/r3_hex_repo.erl")),
     ("relgraph_rebar3.erl", include_str!("../../beam/relgraph_rebar3.erl")),
     ("relgraph_rebar3_compile.erl", include_str!("../../beam/relgraph_rebar3_compile.erl")),
     ("relgraph_rebar3_describe.erl", include_str!("../../beam/relgraph_rebar3_describe.erl")),
     ("relgraph_rebar3_hex.erl", include_str!("../../beam/relgraph_rebar3_hex.erl")),
+    ("relgraph_rebar3_hooks.erl", include_str!("../../beam/relgraph_rebar3_hooks.erl")),
     ("relgraph_rebar3_source.erl", include_str!("../../beam/relgraph_rebar3_source.erl")),
     ("relgraph_recipe.erl", include_str!("../../beam/relgraph_recipe.erl")),
     ("relgraph_relx.erl", include_str!("../../beam/relgraph_relx.erl")),

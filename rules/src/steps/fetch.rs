@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use relgraph_engine::{Action, Declared, KeyParts, Ran, Rule, StepContext, StepError};
 
-use crate::fetch::Remotes;
+use crate::fetch::{Remotes, Whose};
 use crate::lock::Locked;
 
 /// The rule of this step.
@@ -26,7 +26,9 @@ pub struct Fetch {
     pub app: String,
     /// What the lock says of it: all that its key is made of.
     pub locked: Locked,
-    /// Where `mix deps.get` may have put the same.
+    /// Whose lock it is.
+    pub whose: Whose,
+    /// Where the tool may have put the same.
     pub checkout: Option<PathBuf>,
     /// Only the history of a commit, from which versions are computed: its files lie in the checkout, edited.
     pub history: bool,
@@ -65,8 +67,10 @@ impl Action for Fetch {
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         let checkout = self.checkout.as_deref();
         let tree = match &self.locked {
-            Locked::Git(commit) if self.history => self.remotes.history(cx, &self.app, commit, checkout)?,
-            locked => self.remotes.get(cx, &self.app, locked, checkout)?,
+            Locked::Git(commit) if self.history => {
+                self.remotes.history(cx, &self.whose, &self.app, commit, checkout)?
+            }
+            locked => self.remotes.get(cx, &self.whose, &self.app, locked, checkout)?,
         };
         Ok(Ran { outputs: BTreeMap::from([(SOURCE.to_owned(), tree)]), ..Ran::default() })
     }

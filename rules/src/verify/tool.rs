@@ -17,7 +17,7 @@ use crate::launch;
 use crate::layout::Layout;
 use crate::steps::describe::Whole;
 use crate::tool::Tool;
-use crate::vm::{Common, driver};
+use crate::vm::{Common, driver, rebar3};
 
 /// Folders in which tools and editors keep what they made: of no use to a build from clean.
 const LEFT_OUT: [&str; 3] = ["_build", ".elixir_ls", ".relgraph"];
@@ -39,6 +39,8 @@ pub struct Copy {
     pub layout: Layout,
     /// Whether there is a crate in it.
     crates: bool,
+    /// Whether there are dependencies in it that came from elsewhere.
+    pub brought: bool,
 }
 
 /// A release that the tool made.
@@ -65,6 +67,11 @@ impl Copy {
                 .map_err(|e| StepError::io("copy", &from, &e))?;
             crates |= Rust::is_wanted(&*whole.sources.whole(folder)?);
         }
+        for folder in whole.installed.iter().filter(|folder| !whole.hidden.contains(*folder)) {
+            let from = root.join(folder);
+            copy(&from, &work.join(whole.layout.at(folder)), &hidden)
+                .map_err(|e| StepError::io("copy", &from, &e))?;
+        }
         for fetched in whole.fetched.values() {
             let to = work.join(whole.layout.at(&fetched.at));
             if let Some(parent) = to.parent() {
@@ -75,7 +82,8 @@ impl Copy {
         }
         let home = work.join("home");
         fs::create_dir_all(&home).map_err(|e| StepError::io("create", &home, &e))?;
-        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone(), crates })
+        let brought = !whole.installed.is_empty() || !whole.fetched.is_empty();
+        Ok(Copy { work: work.to_owned(), layout: whole.layout.clone(), crates, brought })
     }
 
     /// Copies what steps of a build were seen to read outside of the project: files and folders beside it, a repository
@@ -122,7 +130,7 @@ impl Copy {
         let rust = if self.crates { Rust::find(cx.env)?.map(Arc::new) } else { None };
         let common = &Common { rust, ..common.clone() };
         let (spec, made_at) = match common.tool {
-            Tool::Rebar3 => self.rebar3(cx, common, name, scheduling),
+            Tool::Rebar3 => self.rebar3(cx, common, name, scheduling)?,
             _ => self.mix(cx, common, name, scheduling)?,
         };
         let from = now();
@@ -169,18 +177,35 @@ impl Copy {
         common: &Common,
         name: Option<&str>,
         scheduling: Scheduling,
-    ) -> (SandboxSpec, PathBuf) {
+    ) -> Result<(SandboxSpec, PathBuf), StepError> {
         let prefix = cx.sandbox.prefix(&self.work);
-        let mut spec = launch::vm(cx, common, &self.work, Vec::new(), Vec::new());
-        spec.cwd = format!("{prefix}/{}", self.layout.project());
-        let (rebar3, path) = (format!("{prefix}/tools/rebar3"), format!("{prefix}/release"));
-        let mut args = vec![rebar3.as_str(), "as", &common.environment, "release", "-o", &path];
+        let path = format!("{prefix}/release");
+        let mut args = vec!["as", &common.environment, "release", "-o", &path];
         args.extend(name.iter().flat_map(|name| ["-n", name]));
-        spec.argv = args.into_iter().map(str::to_owned).collect();
+        let args = args.into_iter().map(str::to_owned);
+        let mut spec = if self.brought {
+            // rebar3's modules with answers for Hex: of what is there already it would ask nothing else.
+            let (modules, answers) = (format!("{prefix}/rebar3"), format!("{prefix}/driver"));
+            let tree = rebar3(cx)?;
+            let mut flags = vec!["-pa".to_owned()];
+            let names = cx.store.directory(&tree)?;
+            flags.extend(names.entries.keys().map(|name| format!("{modules}/{name}/ebin")));
+            flags.push(answers.clone());
+            let start = ["-s", "rebar3", "main", "-extra"].map(str::to_owned);
+            let mut spec = launch::vm(cx, common, &self.work, flags, start.into_iter().chain(args).collect());
+            spec.mounts.push(Mount::read_only(cx.store.checkout(&tree)?, modules));
+            spec.mounts.push(Mount::read_only(cx.store.checkout(&driver(cx)?)?, answers));
+            spec
+        } else {
+            let mut spec = launch::vm(cx, common, &self.work, Vec::new(), Vec::new());
+            spec.argv = std::iter::once(format!("{prefix}/tools/rebar3")).chain(args).collect();
+            spec
+        };
+        spec.cwd = format!("{prefix}/{}", self.layout.project());
         let mut flags = ["+S", "1:1", "+SDio", "1", "+SDcpu", "1:1"].map(str::to_owned).to_vec();
         flags.extend(scheduling.flags());
         spec.env.insert("ERL_FLAGS".to_owned(), flags.join(" "));
-        (spec, self.work.join("release"))
+        Ok((spec, self.work.join("release")))
     }
 }
 
