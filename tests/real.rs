@@ -178,10 +178,11 @@ fn rabbitmq(space: &TestSpace, sources: &Path) -> Project {
     copy(&sources.join("rabbitmq-server"), &folder);
     said(Command::new("make").arg("restore-hex-cache-ets-file").current_dir(&folder).env_remove("MAKEFLAGS"));
     let project = Project::new(folder, space.store());
+    // Plugins are started by RabbitMQ itself.
     project.write(
         "release.yaml",
         "release: rabbit\nversion: \"3.10.8\"\napplications:\n  rabbit: permanent\n  mnesia: load\n  \
-         rabbitmq_management: load\n  rabbitmq_prometheus: load\n",
+         rabbitmq_management: load\n  rabbitmq_management_agent: load\n  rabbitmq_prometheus: load\n",
     );
     project
 }
