@@ -14,8 +14,8 @@ use support::sources::sources;
 use support::verified::{reasons, text, verify};
 use support::{TestSpace, files, said};
 
-/// An application with a dependency that brings a parse transform, headers, a plugin for make, a grammar and C code, and
-/// with another application in `apps/`.
+/// An application with a dependency that brings a parse transform, headers, a plugin for make, a grammar, C code and an
+/// application inside of its folder, and with another application in `apps/`.
 const FILES: Files<'_> = &[
     ("release.yaml", "release: shelf\nversion: \"1.2.3\"\n"),
     ("README.md", "about\n"),
@@ -39,13 +39,21 @@ const FILES: Files<'_> = &[
     ),
     ("apps/inner/Makefile", "PROJECT = inner\nPROJECT_VERSION = 0.3.0\ninclude ../../erlang.mk\n"),
     ("apps/inner/src/inner.erl", "-module(inner).\n-export([f/0]).\nf() -> tools:parse(\"1 + 2\").\n"),
-    ("deps/tools/Makefile", "PROJECT = tools\nERLC_OPTS = +debug_info\ninclude ../../erlang.mk\n"),
+    (
+        "deps/tools/Makefile",
+        "PROJECT = tools\nERLC_OPTS = +debug_info\nLOCAL_DEPS = chip\nAPPS_DIR := $(CURDIR)/apps\ninclude ../../erlang.mk\n",
+    ),
+    (
+        "deps/tools/apps/chip/Makefile",
+        "PROJECT = chip\nPROJECT_VERSION = 0.7.0\ninclude ../../../../erlang.mk\n",
+    ),
+    ("deps/tools/apps/chip/src/chip.erl", "-module(chip).\n-export([f/0]).\nf() -> 1.\n"),
     ("deps/tools/mk/plugin.mk", "ERLC_OPTS += -DSET_BY_PLUGIN=$(words of three words)\n"),
     ("deps/tools/include/tools.hrl", "-define(VALUE, 7).\n"),
     (
         "deps/tools/src/tools.app.src",
         "{application, tools, [{description, \"Tools\"}, {vsn, \"0.1.0\"}, {modules, []}, {registered, []},\n\
-         {applications, [kernel, stdlib]}]}.\n",
+         {applications, [kernel, stdlib, chip]}]}.\n",
     ),
     (
         "deps/tools/src/tools.erl",
@@ -119,11 +127,13 @@ fn released(project: &Project, app: &str) -> PathBuf {
 
 fn make(folder: &Path) -> Command {
     let mut command = Command::new("make");
-    command.current_dir(folder).env_remove("MAKEFLAGS");
+    // Tests lie in the checkout of this repository, whose commit make would write into specifications.
+    command.current_dir(folder).env_remove("MAKEFLAGS").env("GIT_DIR", "nowhere");
     command
 }
 
-const APPLICATIONS: [(&str, &str); 3] = [("shelf", "."), ("inner", "apps/inner"), ("tools", "deps/tools")];
+const APPLICATIONS: [(&str, &str); 4] =
+    [("shelf", "."), ("inner", "apps/inner"), ("tools", "deps/tools"), ("chip", "deps/tools/apps/chip")];
 
 #[test]
 fn applications_dependencies_and_what_make_generates_are_those_of_make() {

@@ -269,7 +269,7 @@ fn build_with(
 ) -> Result<verify::tool::Made, Stop> {
     let lowering = &session.lowering;
     let whole = lowering.whole(&built.ready.around);
-    let copy = Copy::new(session.store(), work, &whole).map_err(failed)?;
+    let copy = Copy::new(session.store(), work, &whole, common.tool).map_err(failed)?;
     let made = session.engine.with_context("verify", &built.report, |cx| match &built.ready.lowered.erlang {
         Some(project) if common.tool == Tool::ErlangMk => {
             let recipe = lowering.stripping(project);

@@ -48,12 +48,17 @@ pub struct Made {
 }
 
 impl Copy {
-    /// Copies a project, with what lies beside it (`../shared`) and what was fetched, to `work`, which is made.
-    pub fn new(store: &Store, work: &Path, whole: &Whole) -> Result<Copy, StepError> {
+    /// Copies a project, with what lies beside it (`../shared`) and what was fetched, to `work`, which is made. `tool`: what
+    /// builds it there.
+    pub fn new(store: &Store, work: &Path, whole: &Whole, tool: Tool) -> Result<Copy, StepError> {
         let root = whole.sources.root();
         let mut hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
         // This copy lies in there.
         hidden.extend(LEFT_OUT.map(|folder| root.join(folder)));
+        if tool == Tool::ErlangMk {
+            // Steps do not see it: make would write the commit into the specifications of dependencies.
+            hidden.insert(root.join(".git"));
+        }
         for folder in std::iter::once(".").chain(whole.beside.iter().map(String::as_str)) {
             let from = if folder == "." { root.to_owned() } else { root.join(folder) };
             copy(&from, &work.join(whole.layout.at(folder)), &hidden)
