@@ -148,13 +148,18 @@ end
 "#;
 
 #[test]
-fn the_clock_the_path_and_what_the_tool_does_not_make_twice_alike_are_explained() {
+fn the_clock_the_path_the_umask_and_what_the_tool_does_not_make_twice_alike_are_explained() {
     let space = TestSpace::new();
     let project = space.sequence("ours");
     project.write("release.yaml", "release: sequence\n");
     project.write("lib/sequence/odd.ex", ODD);
+    // As somebody has it who lets his group write.
+    project.write("priv/notes", "for all\n");
+    let notes = project.dir.join("priv/notes");
+    fs::set_permissions(&notes, fs::Permissions::from_mode(0o664)).expect("its mode");
     let json = verify(&project, 0, &[]);
-    assert_eq!(reasons(&json), set(&["cookie", "launcher", "record", "time", "unsteady"]));
+    assert_eq!(reasons(&json), set(&["cookie", "launcher", "record", "time", "umask", "unsteady"]));
+    assert_eq!(at(&json, "lib/sequence-0.1.0/priv/notes")["theirs"], "0664");
     // Mix itself, somewhere else, without a sandbox.
     let other = space.path("elsewhere/app");
     support::files::copy(&project.dir, &other);
@@ -163,7 +168,7 @@ fn the_clock_the_path_and_what_the_tool_does_not_make_twice_alike_are_explained(
     said(mix.env("HOME", space.path("no-home")));
     let theirs = other.join("_build/prod/rel/sequence").display().to_string();
     let json = verify(&project, 1, &["--against", &theirs]);
-    assert_eq!(reasons(&json), set(&["cookie", "launcher", "path", "record", "time"]));
+    assert_eq!(reasons(&json), set(&["cookie", "launcher", "path", "record", "time", "umask"]));
     // Nobody can tell chance from a difference where there is no tool to ask twice.
     let left = unexplained(&json);
     assert!(

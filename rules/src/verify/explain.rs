@@ -28,8 +28,11 @@ pub fn explain(findings: &mut [Finding], ours: &Listing<'_>, theirs: &Listing<'_
         sides.on_purpose(finding);
         sides.release_yaml(finding);
         sides.time(finding);
-        if finding.part == Part::Mode && facts.other_umask {
-            umask(finding);
+        if finding.part == Part::Mode {
+            if facts.other_umask {
+                umask(finding);
+            }
+            as_delivered(finding);
         }
     }
     if let Some(roots) = &facts.roots {
@@ -417,13 +420,30 @@ fn added_applications(
     ours_has.difference(&theirs_has).map(modules).collect()
 }
 
-/// Bits that a umask takes away, where who may execute is the same for the owner.
-fn umask(finding: &mut Finding) {
+/// The permissions on both sides.
+fn modes(finding: &Finding) -> Option<(u32, u32)> {
     let mode = |value: &Option<Value>| match value {
         Some(Value::Text(text)) => u32::from_str_radix(text, 8).ok(),
         _ => None,
     };
-    if let (Some(one), Some(other)) = (mode(&finding.ours), mode(&finding.theirs))
+    Some((mode(&finding.ours)?, mode(&finding.theirs)?))
+}
+
+/// What of a source's permissions a release keeps: whether its owner may execute it.
+fn as_delivered(finding: &mut Finding) {
+    let Some((ours, theirs)) = modes(finding) else { return };
+    let special = theirs & 0o7000 != 0;
+    if !special && ours == if theirs & 0o100 != 0 { 0o755 } else { 0o644 } {
+        finding.explain(
+            Reason::Umask,
+            "files of a release are 755 where the owner may execute, and 644 elsewhere",
+        );
+    }
+}
+
+/// Bits that a umask takes away, where who may execute is the same for the owner.
+fn umask(finding: &mut Finding) {
+    if let Some((one, other)) = modes(finding)
         && (one ^ other) & 0o7700 == 0
     {
         finding.explain(Reason::Umask, "the owner's permissions are the same");

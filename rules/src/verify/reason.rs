@@ -34,7 +34,7 @@ pub enum Reason {
     Debug,
     /// The same content, packed by another program.
     Packing,
-    /// Permissions that follow from the umask of whoever built it.
+    /// Permissions that follow from the umask of whoever built it or unpacked its sources.
     Umask,
 }
 
@@ -100,7 +100,9 @@ impl Reason {
             Reason::Lines => "only lines of the source",
             Reason::Debug => "only what debuggers, documentation and checks of the compiler read",
             Reason::Packing => "the same content, packed by another program",
-            Reason::Umask => "permissions that follow from the umask of whoever built it",
+            Reason::Umask => {
+                "permissions that follow from the umask of whoever built it or unpacked its sources"
+            }
         }
     }
 }
