@@ -1,8 +1,11 @@
 //! How fast, measured beside the tool that people would use instead (docs/benchmarks.md).
 //!
-//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm` one. The machine should have
-//! nothing else to do. `cold` and `warm` need Elixir, `graph` needs ninja.
+//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm`, `-- rabbitmq`, `-- rabbitmq_cli`
+//! one. The machine should have nothing else to do. All but `graph` need Elixir, `graph` needs ninja; those of RabbitMQ
+//! fetch its sources, and need what scripts/test-real.sh installs.
 
+#[path = "real/mod.rs"]
+mod real;
 #[path = "support.rs"]
 mod support;
 
@@ -37,6 +40,8 @@ fn main() {
     measure("noop", noop);
     measure("cold", cold);
     measure("warm", warm);
+    measure("rabbitmq_cli", real::rabbitmq_cli);
+    measure("rabbitmq", real::rabbitmq);
 }
 
 fn source(path: &str) -> PathBuf {

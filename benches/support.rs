@@ -34,16 +34,28 @@ pub fn pairs(
     (0..rounds).map(|_| (one(), other())).unzip()
 }
 
-/// Says how two compare: the middle of each, the least and the most, and the ratio of the middles.
-pub fn report(what: &str, ours: &[Duration], name: &str, theirs: &[Duration], target: f64) {
+/// Runs a command to its end, which has to be a good one, and returns what it printed.
+pub fn said(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{command:?}\n{out}{err}");
+    out
+}
+
+/// Says how two compare: the middle of each, the least and the most, and the ratio of the middles, which is returned.
+pub fn beside(what: &str, ours: &[Duration], name: &str, theirs: &[Duration]) -> f64 {
     let ratio = middle(ours) / middle(theirs);
     println!("{what}");
     println!("  relgraph {}", spread(ours));
     println!("  {name} {}", spread(theirs));
-    println!(
-        "  ratio {ratio:.3}, target at most {target:.3}: {}",
-        if ratio <= target { "met" } else { "missed" }
-    );
+    println!("  ratio {ratio:.3}");
+    ratio
+}
+
+/// Says how two compare, and whether the ratio is what it should be.
+pub fn report(what: &str, ours: &[Duration], name: &str, theirs: &[Duration], target: f64) {
+    let ratio = beside(what, ours, name, theirs);
+    println!("  target at most {target:.3}: {}", if ratio <= target { "met" } else { "missed" });
 }
 
 fn middle(times: &[Duration]) -> f64 {

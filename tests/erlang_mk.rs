@@ -11,10 +11,11 @@ use relgraph_rules::beam_file::running_digest;
 use support::project::{Project, set};
 use support::small::{self, Files};
 use support::sources::sources;
+use support::verified::{reasons, text, verify};
 use support::{TestSpace, files, said};
 
-/// An application with a dependency that brings a parse transform, headers, a plugin for make, a grammar and C code, and
-/// with another application in `apps/`.
+/// An application with a dependency that brings a parse transform, headers, a plugin for make, a grammar, C code and an
+/// application inside of its folder, and with another application in `apps/`.
 const FILES: Files<'_> = &[
     ("release.yaml", "release: shelf\nversion: \"1.2.3\"\n"),
     ("README.md", "about\n"),
@@ -38,13 +39,21 @@ const FILES: Files<'_> = &[
     ),
     ("apps/inner/Makefile", "PROJECT = inner\nPROJECT_VERSION = 0.3.0\ninclude ../../erlang.mk\n"),
     ("apps/inner/src/inner.erl", "-module(inner).\n-export([f/0]).\nf() -> tools:parse(\"1 + 2\").\n"),
-    ("deps/tools/Makefile", "PROJECT = tools\nERLC_OPTS = +debug_info\ninclude ../../erlang.mk\n"),
+    (
+        "deps/tools/Makefile",
+        "PROJECT = tools\nERLC_OPTS = +debug_info\nLOCAL_DEPS = chip\nAPPS_DIR := $(CURDIR)/apps\ninclude ../../erlang.mk\n",
+    ),
+    (
+        "deps/tools/apps/chip/Makefile",
+        "PROJECT = chip\nPROJECT_VERSION = 0.7.0\ninclude ../../../../erlang.mk\n",
+    ),
+    ("deps/tools/apps/chip/src/chip.erl", "-module(chip).\n-export([f/0]).\nf() -> 1.\n"),
     ("deps/tools/mk/plugin.mk", "ERLC_OPTS += -DSET_BY_PLUGIN=$(words of three words)\n"),
     ("deps/tools/include/tools.hrl", "-define(VALUE, 7).\n"),
     (
         "deps/tools/src/tools.app.src",
         "{application, tools, [{description, \"Tools\"}, {vsn, \"0.1.0\"}, {modules, []}, {registered, []},\n\
-         {applications, [kernel, stdlib]}]}.\n",
+         {applications, [kernel, stdlib, chip]}]}.\n",
     ),
     (
         "deps/tools/src/tools.erl",
@@ -118,11 +127,13 @@ fn released(project: &Project, app: &str) -> PathBuf {
 
 fn make(folder: &Path) -> Command {
     let mut command = Command::new("make");
-    command.current_dir(folder).env_remove("MAKEFLAGS");
+    // Tests lie in the checkout of this repository, whose commit make would write into specifications.
+    command.current_dir(folder).env_remove("MAKEFLAGS").env("GIT_DIR", "nowhere");
     command
 }
 
-const APPLICATIONS: [(&str, &str); 3] = [("shelf", "."), ("inner", "apps/inner"), ("tools", "deps/tools")];
+const APPLICATIONS: [(&str, &str); 4] =
+    [("shelf", "."), ("inner", "apps/inner"), ("tools", "deps/tools"), ("chip", "deps/tools/apps/chip")];
 
 #[test]
 fn applications_dependencies_and_what_make_generates_are_those_of_make() {
@@ -170,6 +181,43 @@ fn only_what_an_edit_concerns_is_made_again_and_what_make_left_means_nothing() {
     said(make(&clean).arg("clean"));
     said(make(&clean).arg("app"));
     assert_eq!(after, contents(&clean));
+}
+
+#[test]
+fn a_release_is_compared_with_what_make_builds_of_its_applications() {
+    let space = TestSpace::new();
+    let Some(project) = shelf(&space) else { return };
+    project.write("more/lib/tools-0.1.0/priv/notes", "from an overlay\n");
+    project.write("release.yaml", "release: shelf\nversion: \"1.2.3\"\noverlays: [more]\n");
+    // What an earlier make left is of no use to a build from clean, wherever it is older than its source.
+    said(make(&project.dir).arg("app"));
+    project.edit("src/shelf.erl", "from_transform", "changed_after_make");
+    let json = verify(&project, 0, &["--against", "make", "--keep"]);
+    assert_eq!((text(&json["against"]), &json["release"]["name"]), ("make", &"shelf".into()));
+    assert_eq!(reasons(&json), set(&["marker", "release_yaml"]), "{:#}", json["differences"]);
+    assert!(json["files"]["same"].as_u64() >= Some(15), "{}", json["files"]);
+    let theirs = Path::new(text(&json["kept"])).join("theirs/lib");
+    assert!(theirs.join("tools-0.1.0/priv/tools.so").is_file() && theirs.join("inner-0.3.0/ebin").is_dir());
+    assert!(!theirs.join("kernel-8.5.3").exists());
+
+    // One application by itself is built by relgraph, and with all of its dependencies by make: this Makefile tells.
+    project.edit(
+        "deps/tools/mk/plugin.mk",
+        "ERLC_OPTS",
+        "ERLC_OPTS += $(if $(SKIP_DEPS),,-DVALUE=9)\nERLC_OPTS",
+    );
+    project.edit(
+        "deps/tools/include/tools.hrl",
+        "-define(VALUE, 7).",
+        "-ifndef(VALUE).\n-define(VALUE, 7).\n-endif.",
+    );
+    let page = project.ask(&["verify"]);
+    assert_eq!(page.status, Some(1), "{}{}", page.out, page.err);
+    let verdict =
+        "shelf does not have the applications that make builds: 1 file differs without a known reason";
+    assert!(page.out.starts_with(verdict), "{}", page.out);
+    let line = |line: &&str| line.contains("shelf, all/0, chunk Code") && line.ends_with("7, theirs 9");
+    assert!(page.out.lines().any(|one| line(&one)), "{}", page.out);
 }
 
 #[test]

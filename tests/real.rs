@@ -6,13 +6,13 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use support::TestSpace;
 use support::node::Node;
-use support::project::Project;
+use support::project::{Built, Project};
 use support::sources::{record, sources};
 use support::{said, source};
 
@@ -166,10 +166,20 @@ fn ejabberd_starts_and_speaks_xmpp() {
     assert!(answer.contains("<mechanism>SCRAM-SHA-256</mechanism>"), "{answer}");
     node.stop();
     let steps = built.count("total");
+    let verified = same_as(&project, "mix");
     record(
         "ejabberd",
-        &[format!("ejabberd: {steps} steps; built, started, offered its mechanisms over XMPP.")],
+        &[format!(
+            "ejabberd {} with twenty dependencies: {steps} steps; built, started, offered its mechanisms over XMPP; \
+             {verified}.",
+            version(&built)
+        )],
     );
+}
+
+/// The version of a release.
+fn version(built: &Built) -> String {
+    built.json["release"]["version"].as_str().unwrap_or_default().to_owned()
 }
 
 /// RabbitMQ as whoever packages it prepares it: its archive of packages for Mix, put back as its Makefile does.
@@ -178,15 +188,37 @@ fn rabbitmq(space: &TestSpace, sources: &Path) -> Project {
     copy(&sources.join("rabbitmq-server"), &folder);
     said(Command::new("make").arg("restore-hex-cache-ets-file").current_dir(&folder).env_remove("MAKEFLAGS"));
     let project = Project::new(folder, space.store());
+    // Plugins are started by RabbitMQ itself.
     project.write(
         "release.yaml",
         "release: rabbit\nversion: \"3.10.8\"\napplications:\n  rabbit: permanent\n  mnesia: load\n  \
-         rabbitmq_management: load\n  rabbitmq_prometheus: load\n",
+         rabbitmq_management: load\n  rabbitmq_management_agent: load\n  rabbitmq_prometheus: load\n",
     );
     project
 }
 
-/// A broker in Erlang, built by erlang.mk: seventy applications, one of them Mix's, sources that Python writes.
+/// RabbitMQ's command line as a project of its own, in RabbitMQ's sources: `rabbit_common`, which its Makefile would have
+/// built before, lies there as it is in the release, and packages come from the archive.
+fn rabbitmq_cli(rabbitmq: &Project) -> Project {
+    let common = rabbitmq.dir.join("deps/rabbit_common");
+    copy(&released(rabbitmq, "rabbit_common").join("ebin"), &common.join("ebin"));
+    let packages = rabbitmq.dir.join("deps/.hex").display().to_string();
+    let project = Project::new(rabbitmq.dir.join("deps/rabbitmq_cli"), &rabbitmq.store);
+    // `MAKE` is what mix.exs has rabbit_common built with.
+    project.write("release.yaml", "release: rabbitmqctl\nenv: {DEPS_DIR: \"..\", MAKE: \"true\"}\n");
+    project.with("HEX_HOME", &packages).with("HEX_OFFLINE", "1")
+}
+
+/// The folder of an application in the release.
+fn released(rabbitmq: &Project, app: &str) -> PathBuf {
+    let lib = rabbitmq.release("rabbit").join("lib");
+    let named = |name: &str| name.strip_prefix(app).is_some_and(|rest| rest.starts_with('-'));
+    let mut all = fs::read_dir(lib).expect("a folder").flatten();
+    all.find(|entry| named(&entry.file_name().to_string_lossy())).expect("an application").path()
+}
+
+/// A broker in Erlang, built by erlang.mk: seventy applications, one of them Mix's, sources that Python writes. Then its
+/// command line, built as a Mix project, asks it.
 #[test]
 #[ignore = "takes minutes; make test-real"]
 fn rabbitmq_starts_and_speaks_amqp() {
@@ -214,13 +246,37 @@ fn rabbitmq_starts_and_speaks_amqp() {
         answer.starts_with("\x01\0\0") && answer.contains("RabbitMQ") && answer.contains("PLAIN"),
         "{answer:?}"
     );
+    let line = record_cli(&project, &node, &name);
     node.stop();
     child.wait().expect("it ended");
     let steps = built.count("total");
-    record(
-        "rabbitmq",
-        &[format!("RabbitMQ: {steps} steps; built, started, answered `AMQP 0-9-1` with Connection.Start.")],
+    let verified = same_as(&project, "make");
+    let server = format!(
+        "RabbitMQ {}: {steps} steps; built, started, answered `AMQP 0-9-1` with Connection.Start; {verified}.",
+        version(&built)
     );
+    record("rabbitmq", &[server, line]);
+}
+
+/// Builds the command line and has it ask the node, and returns what came of it in a line.
+fn record_cli(rabbitmq: &Project, node: &Node, name: &str) -> String {
+    let project = rabbitmq_cli(rabbitmq);
+    let built = project.build();
+    let cookie = fs::read_to_string(rabbitmq.release("rabbit").join("releases/COOKIE")).expect("a cookie");
+    // The command line takes rabbit, and what that needs, from where RabbitMQ is installed.
+    let lib = rabbitmq.release("rabbit").join("lib").display().to_string();
+    let ask = format!(
+        "Application.load(:rabbitmqctl); :code.add_pathsz(Enum.map(Path.wildcard(\"{lib}/*/ebin\"), &to_charlist/1)); \
+         RabbitMQCtl.main([\"--script-name\", \"rabbitmqctl\", \"--node\", \"{name}\", \"--erlang-cookie\", \"{cookie}\", \"list_users\", \"--silent\"])"
+    );
+    let said = node.says_beside(&project.release("rabbitmqctl").join("bin/rabbitmqctl"), &["eval", &ask]);
+    assert!(said.contains("guest"), "{said}");
+    let verified = same_as(&project, "mix");
+    format!(
+        "`rabbitmq_cli` {} as a Mix project of its own: {} steps; built, listed the users of that RabbitMQ; {verified}.",
+        version(&built),
+        built.count("total")
+    )
 }
 
 fn free_port() -> u16 {

@@ -11,44 +11,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::project::{Project, set};
+use support::verified::{at, reasons, text, unexplained, verify};
 use support::{TestSpace, said};
-
-/// What `verify --format json` said, which has to end with that status.
-#[track_caller]
-fn verify(project: &Project, status: i32, args: &[&str]) -> Value {
-    let said = project.ask(&[&["verify", "--format", "json"], args].concat());
-    let json: Value =
-        serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}{}", said.out, said.err));
-    assert_eq!(said.status, Some(status), "{:#?} {}", unexplained(&json), said.err);
-    assert_eq!(json["schema"], "relgraph.verify/1");
-    assert_eq!(json["same"], status == 0);
-    json
-}
-
-/// `path: place` of the differences that nothing explains.
-fn unexplained(json: &Value) -> Vec<String> {
-    let all = json["differences"].as_array().expect("a list").iter();
-    let left = all.filter(|one| one["verdict"] == "unexplained");
-    left.map(|one| format!("{}: {}", text(&one["path"]), text(&one["place"]))).collect()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
-}
-
-/// The reasons that explain something, but for the order of maps where no two VMs have the same.
-fn reasons(json: &Value) -> BTreeSet<String> {
-    let all = json["reasons"].as_array().expect("a list").iter();
-    let reasons = all.map(|one| text(&one["reason"]).to_owned());
-    reasons.filter(|reason| reason != "map_order" || support::mix::otp() < 26).collect()
-}
-
-/// The difference at a path.
-#[track_caller]
-fn at<'a>(json: &'a Value, path: &str) -> &'a Value {
-    let all = json["differences"].as_array().expect("a list");
-    all.iter().find(|one| one["path"] == path).unwrap_or_else(|| panic!("nothing at {path}"))
-}
 
 /// A copy of a release to change.
 fn copy(space: &TestSpace, release: &Path, name: &str) -> PathBuf {

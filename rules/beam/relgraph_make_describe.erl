@@ -70,7 +70,9 @@ visit(Folder, Kind, Parent, #asking{found = Found, root = Root} = Asking) ->
             Name = maps:get(project, Values, filename:basename(Folder)),
             Needed = folders(needs, Values) ++ plugins(Values),
             Asking2 = lists:foldl(fun(Needs, Acc) -> visit(Needs, dep, Name, Acc) end, Asking1, Needed),
-            Asking3 = lists:foldl(fun(App, Acc) -> visit(App, app, Name, Acc) end, Asking2, local(Kind, Folder, Values)),
+            Asking3 = lists:foldl(
+                fun(App, Acc) -> visit(App, within(Kind), Name, Acc) end, Asking2, local(Kind, Folder, Values)
+            ),
             Asking3#asking{order = [Folder | Asking3#asking.order]}
     end.
 
@@ -91,9 +93,15 @@ answer(Folder, Root, Kind, Env) ->
             Answer
     end.
 
+%% What make hands down to those that it calls: an application in the folder of a dependency is told of both.
 kind(root) -> ["SKIP_DEPS=1"];
 kind(dep) -> ["SKIP_DEPS=1", "IS_DEP=1"];
-kind(app) -> ["SKIP_DEPS=1", "IS_APP=1"].
+kind(app) -> ["SKIP_DEPS=1", "IS_APP=1"];
+kind(app_of_dep) -> ["SKIP_DEPS=1", "IS_DEP=1", "IS_APP=1"].
+
+within(dep) -> app_of_dep;
+within(app_of_dep) -> app_of_dep;
+within(_) -> app.
 
 recipe(Folder, All, Env) ->
     {Kind, _} = maps:get(Folder, All),
@@ -134,7 +142,7 @@ application(Folder, Root, All, Order, Env, Profile) ->
         app_file => filelib:is_dir(filename:join(Folder, "src")),
         optional => false,
         runtime => true,
-        from_umbrella => Kind =:= app,
+        from_umbrella => Kind =:= app orelse Kind =:= app_of_dep,
         children => [text(Name) || Name <- Children ++ string:lexemes(maps:get(otp, Values, ""), " ")],
         system_env => maps:from_list([{text(Name), text(Value)} || {Name, Value} <- Env]),
         mix => <<>>,
@@ -144,13 +152,14 @@ application(Folder, Root, All, Order, Env, Profile) ->
 %% Applications in `apps/'. A dependency is told of those of the project, and builds its own.
 local(root, _, Values) ->
     folders(inner, Values);
-local(app, _, Values) ->
+local(Kind, _, Values) when Kind =:= app; Kind =:= app_of_dep ->
     folders(local, Values);
 local(dep, Folder, Values) ->
     Own = [App || App <- folders(inner, Values), lists:prefix(Folder ++ "/", App)],
     lists:usort(folders(local, Values) ++ Own).
 
 origin(root, _, _, _) -> project;
+origin(app_of_dep, _, _, _) -> fetched;
 origin(app, Folder, _, Root) ->
     case lists:prefix(filename:join(Root, "apps") ++ "/", Folder) of
         true -> project;

@@ -1,5 +1,6 @@
 //! `relgraph verify`: is the release the one that the project's own tool makes?
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
@@ -15,6 +16,7 @@ use relgraph_rules::staging::Staging;
 use relgraph_rules::steps::{self, package};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::verify::clock::Window;
+use relgraph_rules::verify::make::Wanted;
 use relgraph_rules::verify::tool::{Copy, Scheduling, command, now};
 use relgraph_rules::verify::{self, Finding, Listing, Part, Reason, Report, Roots};
 use relgraph_rules::vm::Common;
@@ -32,7 +34,8 @@ use crate::render::{failure, short, tell};
 pub struct VerifyArgs {
     #[command(flatten)]
     release: ReleaseArgs,
-    /// What to compare with: `mix` and `rebar3` build the release in a scratch copy; a folder or .tar.gz is taken as it is
+    /// What to compare with: `mix` and `rebar3` build the release in a scratch copy, `make` its applications; a folder or
+    /// .tar.gz is taken as it is
     /// [default: the project's own tool]
     #[arg(long, value_name = "TOOL|PATH")]
     against: Option<String>,
@@ -54,7 +57,7 @@ enum Against {
 impl Against {
     fn read(text: Option<&str>) -> Result<Against, Stop> {
         let Some(text) = text else { return Ok(Against::Tool(None)) };
-        if let Some(tool) = TOOLS.into_iter().find(|tool| tool.name() == text) {
+        if let Some(tool) = TOOLS.into_iter().find(|tool| word(*tool) == text || tool.name() == text) {
             return Ok(Against::Tool(Some(tool)));
         }
         let path = PathBuf::from(text);
@@ -63,9 +66,9 @@ impl Against {
         }
         let complaint = Diagnostic::error(format!("there is no tool and no release `{text}`"));
         Err(Stop::wrong(
-            complaint
-                .hint("`--against mix`, `--against rebar3`, or the path of a release: a folder or a .tar.gz"),
-        ))
+            complaint.hint(
+            "`--against mix`, `--against rebar3`, `--against make`, or the path of a release: a folder or a .tar.gz",
+        )))
     }
 }
 
@@ -78,6 +81,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
     let built = Ours::build(context, &session, &paths)?;
     let store = session.store();
     let ours = Listing::tree(store, &built.tree)?;
+    let mut applications = false;
     let (report, kept, theirs) = match &against {
         Against::Path(path) => {
             let (theirs, when) = there(&session, path)?;
@@ -86,6 +90,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
         }
         Against::Tool(wanted) => {
             let common = tool(&session, *wanted)?;
+            applications = common.tool == Tool::ErlangMk;
             let (report, kept) = with_tool(context, args, &session, &paths, &built, &ours)?;
             (report, kept, command(common.tool).to_owned())
         }
@@ -95,6 +100,7 @@ pub fn run(context: &Context, args: &VerifyArgs) -> Result<ExitCode, Stop> {
         name: &session.lowering.file.release,
         environment: session.lowering.file.environment_name(),
         against: &theirs,
+        applications,
         kept: kept.as_deref(),
     };
     context.report(|| json(&shown), || text(&shown, context.colour_out, args.verbose));
@@ -142,8 +148,16 @@ fn failed(error: StepError) -> Stop {
     Stop::failed(failure::told(error.message.clone(), &error))
 }
 
-/// Tools that make releases.
-const TOOLS: [Tool; 2] = [Tool::Mix, Tool::Rebar3];
+/// Tools that make releases, or applications of them.
+const TOOLS: [Tool; 3] = [Tool::Mix, Tool::Rebar3, Tool::ErlangMk];
+
+/// What a tool is called by whoever starts it.
+fn word(tool: Tool) -> &'static str {
+    match tool {
+        Tool::ErlangMk => "make",
+        tool => tool.name(),
+    }
+}
 
 /// What the project's own tool is started with.
 fn tool(session: &Session, wanted: Option<Tool>) -> Result<&Common, Stop> {
@@ -155,10 +169,9 @@ fn tool(session: &Session, wanted: Option<Tool>) -> Result<&Common, Stop> {
         return Ok(common);
     }
     let message = match tool {
-        Some(tool) => format!(
-            "{0} does not build this project, so there is no release of {0} to compare with",
-            tool.name()
-        ),
+        Some(tool) => {
+            format!("{0} does not build this project, so there is nothing of {0} to compare with", word(tool))
+        }
         None => "no tool builds this project, so there is nothing to compare with".to_owned(),
     };
     let hint = "`--against PATH` compares with a release that was made in another way";
@@ -177,6 +190,11 @@ fn with_tool(
     let lowering = &session.lowering;
     let common = tool(session, None)?;
     let name = declared(session, built)?;
+    // make builds applications: of our release, those are compared.
+    let of_applications = common.tool == Tool::ErlangMk;
+    let released = own_applications(built, ours);
+    let part = of_applications.then(|| ours.only(&released));
+    let ours = part.as_ref().unwrap_or(ours);
     let folder = paths.root(&lowering.file).join("_build/relgraph/verify");
     let trouble = |e: std::io::Error| {
         Stop::failed(Diagnostic::error(format!("cannot make a scratch copy in {}: {e}", short(&folder))))
@@ -187,7 +205,7 @@ fn with_tool(
         if !context.global.quiet && !context.json() {
             tell(&format!("building with `{}`{again} in a scratch copy", command(common.tool)));
         }
-        build_with(session, built, common, &work, name, scheduling)
+        build_with(session, built, common, &work, name, &released, scheduling)
     };
     let made = build(Scheduling::AsOurs, "")?;
     let theirs_at = staging.path("theirs");
@@ -275,27 +293,42 @@ fn declared<'a>(session: &'a Session, built: &Ours) -> Result<Option<&'a str>, S
     }))
 }
 
+/// The applications of the project that are part of the release.
+fn own_applications<'a>(built: &'a Ours, ours: &Listing<'_>) -> BTreeSet<&'a str> {
+    let there = ours.applications();
+    let own = built.ready.lowered.erlang.iter().flat_map(|project| &project.applications);
+    own.map(|application| application.app.as_str()).filter(|name| there.contains(name)).collect()
+}
+
 fn build_with(
     session: &Session,
     built: &Ours,
     common: &Common,
     work: &Path,
     name: Option<&str>,
+    released: &BTreeSet<&str>,
     scheduling: Scheduling,
 ) -> Result<verify::tool::Made, Stop> {
     let lowering = &session.lowering;
     let whole = lowering.whole(&built.ready.around);
-    let copy = Copy::new(session.store(), work, &whole).map_err(failed)?;
+    let copy = Copy::new(session.store(), work, &whole, common.tool).map_err(failed)?;
     copy.add_what_was_read(&whole, &built.report).map_err(failed)?;
-    let made = session
-        .engine
-        .with_context("verify", &built.report, |cx| copy.release(cx, common, name, scheduling, &|_, _| {}));
+    let made = session.engine.with_context("verify", &built.report, |cx| match &built.ready.lowered.erlang {
+        Some(project) if common.tool == Tool::ErlangMk => {
+            let recipe = lowering.stripping(project);
+            let applications = &project.applications;
+            let wanted = Wanted { applications, released, recipe: recipe.as_ref() };
+            copy.applications(cx, common, &wanted, scheduling, &|_, _| {})
+        }
+        _ => copy.release(cx, common, name, scheduling, &|_, _| {}),
+    });
     made.map_err(|error| {
         if session.engine.cancel.is_cancelled() {
             return Stop::Interrupted;
         }
-        let tool = common.tool.name();
-        let message = format!("{tool} itself cannot build this release: {}", error.message);
+        let what = if common.tool == Tool::ErlangMk { "project" } else { "release" };
+        let tool = word(common.tool);
+        let message = format!("{tool} itself cannot build this {what}: {}", error.message);
         Stop::failed(failure::told(message, &error))
     })
 }

@@ -31,6 +31,8 @@ pub struct Shown<'a> {
     pub environment: &'a str,
     /// What it was compared with.
     pub against: &'a str,
+    /// Whether that makes applications and no release of them.
+    pub applications: bool,
     /// Where the scratch copy is, when it was kept.
     pub kept: Option<&'a Path>,
 }
@@ -40,11 +42,16 @@ pub fn text(shown: &Shown<'_>, colour: bool, verbose: bool) -> String {
     let mut page = Page { out: String::new(), paint: Paint(colour) };
     let Shown { report, name, against, .. } = shown;
     let unexplained = report.counts.unexplained;
+    let (is, is_not) = match shown.applications {
+        true => ("has the applications that", "does not have the applications that"),
+        false => ("is the release of", "is not the release of"),
+    };
+    let against = if shown.applications { format!("{against} builds") } else { (*against).to_owned() };
     let verdict = match (unexplained, report.counts.explained) {
-        (0, 0) => format!("{name} is the release of {against}: nothing differs"),
-        (0, _) => format!("{name} is the release of {against}: every difference is explained"),
+        (0, 0) => format!("{name} {is} {against}: nothing differs"),
+        (0, _) => format!("{name} {is} {against}: every difference is explained"),
         _ => format!(
-            "{name} is not the release of {against}: {} differ{} without a known reason",
+            "{name} {is_not} {against}: {} differ{} without a known reason",
             count(unexplained, "file"),
             if unexplained == 1 { "s" } else { "" }
         ),

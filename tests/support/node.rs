@@ -93,7 +93,11 @@ impl Node {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        self.started(&self.program, args)
+    }
+
+    fn started(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).env_clear().envs(&self.marked.env).current_dir("/").stdin(Stdio::null());
         command
     }
@@ -107,6 +111,12 @@ impl Node {
     #[track_caller]
     pub fn says(&self, args: &[&str]) -> String {
         said(&mut self.command(args))
+    }
+
+    /// Runs a program of another release, which finds this node, has to succeed, and returns what it printed.
+    #[track_caller]
+    pub fn says_beside(&self, program: &Path, args: &[&str]) -> String {
+        said(&mut self.started(program, args))
     }
 
     /// Asks the running system.

@@ -3,6 +3,7 @@
 //! Make decides by times of files. All sources are of one old time and all that was built is of a later one, as in a
 //! checkout in which nothing was built since: the order in which files came to lie in a checkout means nothing.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,16 +77,15 @@ pub struct Make {
     pub shared: Arc<Snapshot>,
 }
 
-/// Names of the variables that make sees.
-pub fn keep(common: &Common) -> Value {
+/// The variables that make sees.
+pub fn seen(common: &Common) -> BTreeSet<String> {
     let names = SEEN.iter().map(|&name| name.to_owned());
-    Value::List(
-        names
-            .chain(common.env.keys().cloned())
-            .chain(common.pass_env.iter().cloned())
-            .map(Value::text)
-            .collect(),
-    )
+    names.chain(common.env.keys().cloned()).chain(common.pass_env.iter().cloned()).collect()
+}
+
+/// Their names, for a request.
+pub fn keep(common: &Common) -> Value {
+    Value::List(seen(common).into_iter().map(Value::text).collect())
 }
 
 /// Whether a file of an application was made by an earlier make: the path is seen from the application's folder.

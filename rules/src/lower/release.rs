@@ -226,6 +226,11 @@ impl Lowering {
     }
 
     /// How modules are stripped. What release.yaml says wins.
+    /// How the modules of a release are stripped; `None`: they are not.
+    pub fn stripping(&self, project: &ErlangProject) -> Option<StripRecipe> {
+        self.recipe(project, project.release.as_ref())
+    }
+
     fn recipe(&self, project: &ErlangProject, relx: Option<&Relx>) -> Option<StripRecipe> {
         let chunks = &project.stripping.chunks;
         match self.file.strip_wanted() {

@@ -92,9 +92,19 @@ impl Sides<'_, '_> {
         if finding.path == "releases/COOKIE" && only_theirs {
             self.cookie(finding);
         }
+        if only_theirs && self.is_marker(&finding.path) {
+            return finding.explain(Reason::Marker, "it is empty, and only make's own rules look for it");
+        }
         if names.hot {
             self.hot(finding);
         }
+    }
+
+    /// `ebin/dep_built` of an application: what the rules of erlang.mk touch once they have built a dependency.
+    fn is_marker(&self, path: &str) -> bool {
+        let inside = path.strip_prefix("lib/").and_then(|rest| rest.split_once('/'));
+        inside.is_some_and(|(_, inside)| inside == "ebin/dep_built")
+            && matches!(self.theirs.entries.get(path), Some(Entry::File { size: 0, .. }))
     }
 
     /// The release of the .rel file, with the same applications.

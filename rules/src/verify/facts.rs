@@ -55,6 +55,14 @@ pub struct Asked {
     pub layers: BTreeMap<String, (String, Laid)>,
 }
 
+impl Asked {
+    /// What of it concerns applications by themselves, where theirs is no release.
+    #[must_use]
+    pub fn of_applications(self) -> Asked {
+        Asked { layers: self.layers, ..Asked::default() }
+    }
+}
+
 /// What a layer puts at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Laid {

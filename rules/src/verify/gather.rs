@@ -51,6 +51,8 @@ pub fn facts(
         executables_for: file.executables_for.is_some(),
         layers: layers(store, lowering, report)?,
     };
+    let is_release = theirs.entries.contains_key("releases");
+    let asked = if is_release { asked } else { asked.of_applications() };
     Ok(Facts {
         names: Names {
             name: file.release.clone(),

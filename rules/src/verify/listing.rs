@@ -1,6 +1,6 @@
 //! What a release is made of: every file, folder and link of a folder or of a stored tree, with its mode.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use relgraph_cache::{Digest, Node, Store};
 
+use super::files::application;
 use crate::compare::CompareError;
 
 /// What lies at a path.
@@ -82,6 +83,24 @@ impl<'a> Listing<'a> {
         }
         self.entries.retain(|path, _| path != "tmp" && !path.starts_with("tmp/"));
         self
+    }
+
+    /// The applications in it.
+    pub fn applications(&self) -> BTreeSet<&str> {
+        let folders = self.entries.keys().filter(|path| path.starts_with("lib/"));
+        folders.filter_map(|path| application(path)).collect()
+    }
+
+    /// What belongs to these applications, and nothing else.
+    pub fn only(&self, applications: &BTreeSet<&str>) -> Listing<'a> {
+        let wanted = |path: &str| {
+            path == "lib"
+                || (path.starts_with("lib/")
+                    && application(path).is_some_and(|name| applications.contains(name)))
+        };
+        let entries = self.entries.iter().filter(|(path, _)| wanted(path));
+        let entries = entries.map(|(path, entry)| (path.clone(), entry.clone())).collect();
+        Listing { store: self.store, entries, exact_modes: self.exact_modes }
     }
 
     /// The bytes of a file.

@@ -7,6 +7,7 @@ mod facts;
 mod files;
 mod gather;
 mod listing;
+pub mod make;
 mod module;
 mod names;
 mod native;

@@ -12,6 +12,8 @@ pub enum Reason {
     Cookie,
     /// relgraph writes down what the release is.
     Record,
+    /// The tool marks in the folder of an application that it is built.
+    Marker,
     /// Consolidated protocols are an application, because release.yaml asks for hot upgrades.
     HotLayout,
     /// A key of release.yaml asks for something else than the project's own files.
@@ -38,10 +40,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Launcher,
         Reason::Cookie,
         Reason::Record,
+        Reason::Marker,
         Reason::HotLayout,
         Reason::ReleaseYaml,
         Reason::Unsteady,
@@ -61,6 +64,7 @@ impl Reason {
             Reason::Launcher => "launcher",
             Reason::Cookie => "cookie",
             Reason::Record => "record",
+            Reason::Marker => "marker",
             Reason::HotLayout => "hot_layout",
             Reason::ReleaseYaml => "release_yaml",
             Reason::Unsteady => "unsteady",
@@ -83,6 +87,7 @@ impl Reason {
                 "the cookie is in no step: it is written on delivery, or made at the first start"
             }
             Reason::Record => "relgraph writes down what the release is",
+            Reason::Marker => "make marks with an empty file that a dependency is built",
             Reason::HotLayout => {
                 "release.yaml asks for hot upgrades: consolidated protocols are an application"
             }

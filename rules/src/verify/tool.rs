@@ -56,10 +56,17 @@ pub struct Made {
 }
 
 impl Copy {
-    /// Copies a project, with what lies beside it (`../shared`) and what was fetched, to `work`, which is made.
-    pub fn new(store: &Store, work: &Path, whole: &Whole) -> Result<Copy, StepError> {
+    /// Copies a project, with what lies beside it (`../shared`) and what was fetched, to `work`, which is made. `tool`: what
+    /// builds it there.
+    pub fn new(store: &Store, work: &Path, whole: &Whole, tool: Tool) -> Result<Copy, StepError> {
         let root = whole.sources.root();
-        let hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
+        let mut hidden: BTreeSet<PathBuf> = whole.hidden.iter().map(|folder| root.join(folder)).collect();
+        // This copy lies in there.
+        hidden.extend(LEFT_OUT.map(|folder| root.join(folder)));
+        if tool == Tool::ErlangMk {
+            // Steps do not see it: make would write the commit into the specifications of dependencies.
+            hidden.insert(root.join(".git"));
+        }
         let mut crates = false;
         for folder in std::iter::once(".").chain(whole.beside.iter().map(String::as_str)) {
             let from = if folder == "." { root.to_owned() } else { root.join(folder) };
@@ -211,7 +218,7 @@ impl Copy {
 
 impl Scheduling {
     /// Flags of the VM besides those of every VM; the last of a kind holds.
-    fn flags(self) -> Vec<String> {
+    pub(super) fn flags(self) -> Vec<String> {
         let flags: &[&str] = match self {
             Scheduling::AsOurs => &[],
             Scheduling::Otherwise => &["+S", "4:4", "+SDcpu", "4:4", "+SDio", "4"],
@@ -220,10 +227,11 @@ impl Scheduling {
     }
 }
 
-/// How a tool is told to make a release.
+/// How a tool is told to make a release, or, where it makes none, its applications.
 pub fn command(tool: Tool) -> &'static str {
     match tool {
         Tool::Rebar3 => "rebar3 release",
+        Tool::ErlangMk => "make",
         _ => "mix release",
     }
 }
