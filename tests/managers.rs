@@ -24,7 +24,7 @@ fn erlang_project(space: &TestSpace) -> Project {
             ("mix.exs", &mix_exs("Works", &format!("app: :works, version: \"0.1.0\", deps: [{deps}]"))),
             (
                 "lib/works.ex",
-                "defmodule Works do\n  def all, do: {:plain.value(), :plain_used.seen(), :grammar.parse(\"1+2\"), :scripted.value(), :hooked.made(), :several.value()}\nend\n",
+                "defmodule Works do\n  def all, do: {:plain.value(), :plain_used.seen(), :grammar.parse(\"1+2\"), :scripted.value(), :hooked.made(), :several.value(), :works_made.value()}\nend\n",
             ),
             // A parse transform that others use, and a header.
             ("deps/transform/rebar.config", "{erl_opts, [debug_info, warnings_as_errors]}.\n"),
@@ -96,10 +96,16 @@ fn erlang_project(space: &TestSpace) -> Project {
                 "deps/scripted/src/scripted.erl",
                 "-module(scripted).\n-export([value/0]).\nvalue() -> ?SCRIPTED.\n",
             ),
+            // A header that a hook writes beside one that is there.
+            ("deps/hooked/include/hooked.hrl", "-include(\"made.hrl\").\n"),
+            (
+                "src/works_made.erl",
+                "-module(works_made).\n-export([value/0]).\n-include_lib(\"hooked/include/hooked.hrl\").\nvalue() -> ?MADE.\n",
+            ),
             // Hooks that make native code in priv.
             (
                 "deps/hooked/rebar.config",
-                "{erl_opts, [debug_info]}.\n{pre_hooks, [{\"(linux|darwin)\", compile, \"make -C c_src\"}]}.\n{post_hooks, [{compile, \"sh -c 'echo after > priv/after.txt'\"}]}.\n",
+                "{erl_opts, [debug_info]}.\n{pre_hooks, [{\"(linux|darwin)\", compile, \"make -C c_src\"}]}.\n{post_hooks, [{compile, \"sh -c 'echo after > priv/after.txt; echo \\\"-define(MADE, made).\\\" > include/made.hrl'\"}]}.\n",
             ),
             (
                 "deps/hooked/src/hooked.app.src",

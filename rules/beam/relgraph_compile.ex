@@ -150,6 +150,13 @@ defmodule Relgraph.Compile do
 
   defp rebar3(request) do
     structure(request)
+
+    linked =
+      for dir <- ~w(include priv),
+          source = Path.join(request.dest, dir),
+          File.dir?(source),
+          do: dir
+
     config_path = Path.join(request.build, "mix.rebar.config")
     File.write!(config_path, request.rebar_config)
 
@@ -169,6 +176,11 @@ defmodule Relgraph.Compile do
     )
 
     File.rm!(config_path)
+
+    # Where Mix has a link to the sources, what rebar3 has written among them since is there as well.
+    for dir <- linked,
+        do: copy(Path.join(request.dest, [dir, "/."]), Path.join(request.build, dir))
+
     late_priv(request)
   end
 
