@@ -34,7 +34,7 @@ run(#{cwd := Cwd, out := Out, env := Profile} = Request) ->
     Order = lists:reverse(Asking2#asking.order) ++ Own,
     ok = filelib:ensure_dir(filename:join(Out, "x")),
     [
-        ok = file:write_file(filename:join(Out, name(Folder, All) ++ ".etf"), relgraph_recipe:encode(recipe(Folder, All, Passed)))
+        ok = file:write_file(filename:join(Out, name(Folder, All) ++ ".etf"), relgraph_terms:encode(recipe(Folder, All, Passed)))
      || Folder <- Order
     ],
     #{

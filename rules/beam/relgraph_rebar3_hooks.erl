@@ -19,7 +19,7 @@ any(Kind, Type, Opts) ->
 %% Writes what they need into a file.
 -spec write(file:name_all(), tuple()) -> ok.
 write(File, State) ->
-    file:write_file(File, term_to_binary(State)).
+    file:write_file(File, relgraph_terms:encode(State)).
 
 %% Runs those of the type `pre' or `post'.
 -spec run(map()) -> map().

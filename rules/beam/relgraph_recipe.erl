@@ -2,7 +2,7 @@
 %% rebar3 finds it once and what concerns another application is none of its business.
 -module(relgraph_recipe).
 
--export([encode/1, write/3, read/1]).
+-export([write/3, read/1]).
 
 %% Keys of rebar.config that are about other things than compiling.
 -define(OTHER, [
@@ -39,16 +39,7 @@
 write(File, State, App) ->
     Own = rebar_app_info:opts(App, less(rebar_app_info:opts(App), App)),
     Lone = rebar_app_info:default(Own, dict:new()),
-    file:write_file(File, encode({alone(State), Lone})).
-
-%% The same term gives the same bytes, in whatever order a VM came to know the atoms in it.
--spec encode(term()) -> binary().
-encode(Term) ->
-    try
-        term_to_binary(Term, [deterministic])
-    catch
-        error:badarg -> term_to_binary(Term)
-    end.
+    file:write_file(File, relgraph_terms:encode({alone(State), Lone})).
 
 %% The state of rebar3 and the application.
 -spec read(file:name_all()) -> {tuple(), tuple()}.

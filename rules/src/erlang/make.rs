@@ -2,17 +2,20 @@
 //!
 //! Make decides by times of files. All sources are of one old time and all that was built is of a later one, as in a
 //! checkout in which nothing was built since: the order in which files came to lie in a checkout means nothing.
+//!
+//! Of the applications that it sees, what make and its programs have read counts, as the file system tells it (`accessed`).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
-use relgraph_cache::{Digest, Node};
+use relgraph_cache::{Digest, Node, Probe};
 use relgraph_engine::{Action, Declared, Ran, Rule, StepContext, StepError};
 
+use super::accessed;
 use super::compile::{Other, recipe};
 use crate::discover::{Native, Scope};
 use crate::foreign;
@@ -26,7 +29,7 @@ use crate::terms::Value;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "compile erlang.mk", version: 2 };
+pub const RULE: Rule = Rule { name: "compile erlang.mk", version: 3 };
 
 /// The time of sources: seconds since 1970.
 const SOURCES: u64 = 946_684_800;
@@ -167,7 +170,9 @@ impl Action for Make {
             ("keep", keep(&self.common)),
             ("clean", Value::Bool(self.is_left())),
         ];
+        let told = accessed::is_told(&vm.real("."));
         let said = vm.request("compile_erlang_mk", &self.layout, pairs)?;
+        let read = if told { self.read(cx, &vm)? } else { Vec::new() };
         let namespace = self.namespace(cx)?;
         let scope = Scope {
             namespace: &namespace,
@@ -184,7 +189,12 @@ impl Action for Make {
             ignored: Vec::new(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
-        let probes = scope.probes(&said.facts, cx.env)?;
+        let mut probes = scope.probes(&said.facts, cx.env)?;
+        for (folder, read) in read {
+            let whole = Probe::Tree(folder);
+            probes.retain(|probe| *probe != whole);
+            probes.extend(read);
+        }
         let mut outputs = outputs(cx.store, &own, &self.application.app)?;
         let shown = |path: &str| {
             let top = path.split('/').next().unwrap_or_default();
@@ -197,6 +207,17 @@ impl Action for Make {
 }
 
 impl Make {
+    /// What was read of the applications that it sees, by their folders, where that can be told.
+    fn read(&self, cx: &StepContext<'_>, vm: &Vm<'_>) -> Result<Vec<(String, BTreeSet<Probe>)>, StepError> {
+        let mut all = Vec::new();
+        for (seen, _) in &self.sees {
+            let (folder, tree) = (self.folder(seen), cx.need(&step(&seen.app))?.output("shown")?);
+            let read = accessed::probes(cx.store, &tree, &vm.real(&folder), &folder)?;
+            all.extend(read.map(|read| (folder, read)));
+        }
+        Ok(all)
+    }
+
     /// Puts another application in its place: its sources, and what they were built to.
     fn show(
         &self,
@@ -217,8 +238,8 @@ impl Make {
             _ => false,
         };
         let (sources, built): (Vec<_>, Vec<_>) = files.iter().partition(|(path, node)| is_source(path, node));
-        set_times(&real, sources.iter().map(|(path, _)| path.as_str()), SOURCES)?;
-        set_times(&real, built.iter().map(|(path, _)| path.as_str()), BUILT)
+        give(&real, sources.iter().map(|(path, _)| path.as_str()), accessed::unread(SOURCES))?;
+        give(&real, built.iter().map(|(path, _)| path.as_str()), accessed::unread(BUILT))
     }
 }
 
@@ -226,14 +247,18 @@ fn at_inner(dest: &str, inner: &str) -> String {
     if dest == "." { inner.to_owned() } else { format!("{dest}/{inner}") }
 }
 
-/// Gives files, of a folder, one time.
+/// Makes files, of a folder, of one time.
 fn set_times<'a>(folder: &Path, paths: impl Iterator<Item = &'a str>, seconds: u64) -> Result<(), StepError> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    give(folder, paths, FileTimes::new().set_modified(time))
+}
+
+fn give<'a>(folder: &Path, paths: impl Iterator<Item = &'a str>, times: FileTimes) -> Result<(), StepError> {
     let paths: Vec<&str> = paths.collect();
     paths.par_iter().try_for_each(|path| {
         let real = folder.join(path);
         let is_file = fs::symlink_metadata(&real).is_ok_and(|meta| meta.is_file());
-        let set = || File::open(&real)?.set_modified(time);
+        let set = || File::open(&real)?.set_times(times);
         if is_file { set().map_err(|e| StepError::io("set the time of", &real, &e)) } else { Ok(()) }
     })
 }

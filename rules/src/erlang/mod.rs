@@ -1,5 +1,6 @@
 //! Projects in Erlang alone: what they are, and how their applications are compiled.
 
+mod accessed;
 pub mod compile;
 pub mod describe;
 pub mod history;
