@@ -173,11 +173,9 @@ defmodule Relgraph.Describe do
   defp unsettled_requirement(%Mix.Dep{requirement: requirement}) when not is_binary(requirement),
     do: nil
 
-  defp unsettled_requirement(%Mix.Dep{manager: :mix, status: status} = dep)
-       when elem(status, 0) != :unavailable do
-    version = Mix.Dep.in_dependency(dep, fn _module -> Mix.Project.config()[:version] end)
-
-    with true <- is_binary(version),
+  defp unsettled_requirement(%Mix.Dep{manager: :mix} = dep) do
+    with true <- File.regular?(Path.join(dep.opts[:dest], "mix.exs")),
+         version when is_binary(version) <- version(dep),
          {:ok, true} <- Mix.Dep.Loader.vsn_match(dep.requirement, version, dep.app) do
       nil
     else
@@ -186,6 +184,14 @@ defmodule Relgraph.Describe do
   end
 
   defp unsettled_requirement(%Mix.Dep{requirement: requirement}), do: requirement
+
+  # What a lock says of a package is asked instead of its mix.exs, which nobody has read.
+  defp version(dep) do
+    case Relgraph.SCM.locked_version(dep.opts[:lock]) do
+      nil -> Mix.Dep.in_dependency(dep, fn _module -> Mix.Project.config()[:version] end)
+      version -> version
+    end
+  end
 
   defp options(dep) do
     kept =
