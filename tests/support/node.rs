@@ -158,6 +158,12 @@ impl Node {
     pub fn stop(&self) {
         let pid = self.says(&["pid"]);
         self.says(&["stop"]);
-        wait_until("the system stopped", || !Path::new("/proc").join(&pid).exists());
+        wait_until("the system stopped", || !is_alive(&pid));
     }
+}
+
+/// Whether a process runs. One that this program has started is there until it is waited for, and does not run any more.
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

@@ -245,19 +245,21 @@ fn find(folder: &Path) -> Option<PathBuf> {
     inside.find(|path| path.join("releases").is_dir())
 }
 
-/// The package of a release. Told where to put a release, Mix puts the package into its folder, to which it does not belong: it
-/// is moved to beside it.
+/// The package of a release. Mix puts it into the folder that it builds in, or into that of the release where it was told to put
+/// that elsewhere; there it does not belong, and is moved to beside it.
 fn packed(release: &Path) -> io::Result<Option<PathBuf>> {
     let Ok(data) = fs::read_to_string(release.join("releases/start_erl.data")) else { return Ok(None) };
     let version = data.split_whitespace().nth(1).unwrap_or_default();
     let ending = format!("-{version}.tar.gz");
-    for entry in fs::read_dir(release)? {
-        let name = entry?.file_name();
-        let made = name.to_str().and_then(|name| name.strip_suffix(&ending));
-        if made.is_some_and(|name| release.join(format!("releases/{version}/{name}.rel")).is_file()) {
-            let beside = release.with_extension("tar.gz");
-            fs::rename(release.join(&name), &beside)?;
-            return Ok(Some(beside));
+    for folder in [Some(release), release.parent().and_then(Path::parent)].into_iter().flatten() {
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            let made = name.to_str().and_then(|name| name.strip_suffix(&ending));
+            if made.is_some_and(|name| release.join(format!("releases/{version}/{name}.rel")).is_file()) {
+                let beside = release.with_extension("tar.gz");
+                fs::rename(folder.join(&name), &beside)?;
+                return Ok(Some(beside));
+            }
         }
     }
     Ok(None)
