@@ -19,7 +19,7 @@ defmodule Relgraph.Config do
     File.mkdir_p!(request.out)
 
     for {app, pairs} <- config do
-      File.write!(Path.join(request.out, "#{app}.etf"), encode({app, pairs}))
+      File.write!(Path.join(request.out, "#{app}.etf"), :relgraph_terms.encode({app, pairs}))
     end
 
     File.write!(
@@ -28,12 +28,5 @@ defmodule Relgraph.Config do
     )
 
     %{applications: Enum.map(config, &elem(&1, 0))}
-  end
-
-  # The same term gives the same bytes, whatever the order in which its maps grew.
-  defp encode(term) do
-    :erlang.term_to_binary(term, [:deterministic])
-  rescue
-    ArgumentError -> :erlang.term_to_binary(term)
   end
 end

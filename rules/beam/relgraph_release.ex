@@ -63,7 +63,7 @@ defmodule Relgraph.Release do
 
     File.write!(
       Path.join(folder, "release"),
-      release |> moved(request.prefix, @place) |> encode()
+      release |> moved(request.prefix, @place) |> :relgraph_terms.encode()
     )
   end
 
@@ -250,11 +250,4 @@ defmodule Relgraph.Release do
     do: :maps.map(fn _, value -> moved(value, from, to) end, map)
 
   defp moved(term, _from, _to), do: term
-
-  # The same term gives the same bytes, whatever the order in which its maps grew.
-  defp encode(term) do
-    :erlang.term_to_binary(term, [:deterministic])
-  rescue
-    ArgumentError -> :erlang.term_to_binary(term)
-  end
 end
