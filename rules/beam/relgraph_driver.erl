@@ -24,7 +24,8 @@ operation(release_otp) -> relgraph_otp_release;
 operation(describe_erlang_mk) -> relgraph_make_describe;
 operation(compile_erlang_mk) -> relgraph_make_compile;
 operation(describe_otp) -> relgraph_otp_describe;
-operation(compile_otp) -> relgraph_otp_compile.
+operation(compile_otp) -> relgraph_otp_compile;
+operation(relup) -> relgraph_relup.
 
 %% Entry point: where the gate and the request are.
 -spec main([string() | binary()]) -> no_return().

@@ -37,6 +37,7 @@ pub mod steps;
 pub mod terms;
 pub mod tool;
 pub mod toolchain;
+pub mod upgrade;
 pub mod verify;
 pub mod vm;
 pub mod watch;

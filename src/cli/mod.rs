@@ -21,6 +21,7 @@ mod schema;
 mod session;
 mod show;
 mod stop;
+pub mod upgrade;
 mod verify;
 mod why;
 
@@ -87,6 +88,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Compare two releases
     Diff(diff::DiffArgs),
+    /// Make what moves a running node to another version
+    Upgrade(upgrade::UpgradeArgs),
     /// Compare the release with the one that the project's own tool makes
     Verify(verify::VerifyArgs),
     /// Look after the store
@@ -138,6 +141,7 @@ fn dispatch() -> ExitCode {
         Command::Log(args) => log::run(&context, args),
         Command::Show(args) => show::run(&context, args),
         Command::Diff(args) => diff::run(&context, args),
+        Command::Upgrade(args) => upgrade::run(&context, args),
         Command::Verify(args) => verify::run(&context, args),
         Command::Cache(args) => cache::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),

@@ -15,6 +15,7 @@ pub mod show;
 pub mod summary;
 pub mod table;
 pub mod time;
+pub mod upgrade;
 pub mod verify;
 pub mod why;
 

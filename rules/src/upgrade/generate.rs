@@ -1,0 +1,223 @@
+//! The appup of an application that nobody wrote one for.
+//!
+//! What is done with a module follows from what its processes are: code that no process waits in is replaced, processes
+//! with a state are suspended meanwhile, `code_change` is called where somebody wrote one, supervisors read their
+//! specifications again. Where the state of processes would not fit the new code, the application is restarted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::appup::{Appup, Origin};
+use super::facts::{Changed, Difference, Extent, Facts};
+use super::instruction::Instruction;
+use super::released::{Application, Released};
+use super::scope::{ApplicationRules, ModuleRule, Rules};
+
+/// What is known beside the application itself.
+pub(super) struct Around<'a, 's> {
+    pub(super) old: &'a Released<'s>,
+    pub(super) new: &'a Released<'s>,
+    pub(super) rules: &'a Rules,
+    /// Modules that change their application, by name: from where to where.
+    pub(super) moved: BTreeMap<String, (String, String)>,
+}
+
+impl Around<'_, '_> {
+    /// Protocols are replaced by consolidated ones, whatever their application has.
+    fn is_consolidated(&self, module: &str) -> bool {
+        self.new.consolidated.contains_key(module) && self.old.consolidated.contains_key(module)
+    }
+
+    /// Modules that run something else afterwards, or show other lines.
+    pub(super) fn loaded(&self, difference: &Difference) -> BTreeSet<String> {
+        let changed = difference.changed.iter().filter(|(_, changed)| changed.extent >= Extent::Lines);
+        let names = changed.map(|(name, _)| name).chain(difference.added.keys());
+        names.filter(|name| !self.new.consolidated.contains_key(*name)).cloned().collect()
+    }
+
+    /// Modules that are gone afterwards.
+    pub(super) fn deleted(&self, difference: &Difference) -> BTreeSet<String> {
+        difference.removed.keys().filter(|name| !self.moved.contains_key(*name)).cloned().collect()
+    }
+}
+
+/// Behaviours whose processes keep a state between two messages.
+const STATEFUL: [&str; 9] = [
+    "gen_server",
+    "gen_statem",
+    "gen_event",
+    "gen_fsm",
+    "Elixir.GenServer",
+    "Elixir.GenStateMachine",
+    "Elixir.GenStage",
+    "Elixir.DynamicSupervisor",
+    "Elixir.PartitionSupervisor",
+];
+
+const SUPERVISORS: [&str; 2] = ["supervisor", "Elixir.Supervisor"];
+
+fn has(facts: &Facts, behaviours: &[&str]) -> bool {
+    facts.info.behaviours.iter().any(|name| behaviours.contains(&name.as_str()))
+}
+
+fn exports(facts: &Facts, name: &str, arities: &[u32]) -> bool {
+    facts.info.exports.iter().any(|function| function.name == name && arities.contains(&function.arity))
+}
+
+/// Whether somebody wrote how its state is changed.
+fn migrates(facts: &Facts) -> bool {
+    exports(facts, "code_change", &[3, 4]) || exports(facts, "system_code_change", &[4])
+}
+
+/// Works out the appup.
+pub(super) fn generate(
+    around: &Around<'_, '_>,
+    before: &Application,
+    after: &Application,
+    difference: &Difference,
+    note: &mut dyn FnMut(String),
+) -> Appup {
+    let none = ApplicationRules::default();
+    let rules = around.rules.applications.get(&after.name).unwrap_or(&none);
+    let reasons = restarts(before, after, difference, rules);
+    if !reasons.is_empty() {
+        note(format!("is restarted: {}", reasons.join("; ")));
+        let restart = vec![Instruction::Restart(after.name.clone())];
+        return Appup { origin: Origin::Generated, up: restart.clone(), down: restart };
+    }
+    let up = one_way(around, difference, rules, Direction::Up);
+    let down = one_way(around, difference, rules, Direction::Down);
+    Appup { origin: Origin::Generated, up, down }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+/// Why the application cannot go on.
+fn restarts(
+    before: &Application,
+    after: &Application,
+    difference: &Difference,
+    rules: &ApplicationRules,
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if rules.restart {
+        reasons.push("release.yaml says so".to_owned());
+    }
+    if before.property("mod") != after.property("mod") {
+        reasons.push("another module or other arguments start it".to_owned());
+    }
+    if let Some(native) = difference.native().next() {
+        reasons.push(format!("{native} is another, and a library can be replaced only with its module unloaded"));
+    }
+    for (name, changed) in &difference.changed {
+        let shown = name.strip_prefix("Elixir.").unwrap_or(name);
+        match rules.modules.get(name) {
+            Some(ModuleRule::Restart) => reasons.push(format!("release.yaml says so for {shown}")),
+            Some(_) => {}
+            None => reasons.extend(restart(changed).map(|reason| format!("{shown} {reason}"))),
+        }
+    }
+    reasons
+}
+
+fn restart(changed: &Changed) -> Option<String> {
+    if changed.extent < Extent::Code {
+        return None;
+    }
+    let (old, new) = (&changed.old, &changed.new);
+    if new.info.has_on_load || old.info.has_on_load {
+        return Some("runs code when it is loaded (NIFs), which may not work twice".to_owned());
+    }
+    if old.info.vsn != new.info.vsn && has(new, &STATEFUL) && !migrates(new) {
+        let version = |facts: &Facts| facts.info.vsn.clone().unwrap_or_else(|| "none".to_owned());
+        return Some(format!(
+            "has states of another version ({} -> {}) and no code_change that would make one of the other",
+            version(old),
+            version(new)
+        ));
+    }
+    let process = |facts: &Facts| has(facts, &STATEFUL) || has(facts, &SUPERVISORS);
+    if process(old) && process(new) && has(old, &SUPERVISORS) != has(new, &SUPERVISORS) {
+        return Some("is another kind of process".to_owned());
+    }
+    None
+}
+
+fn one_way(
+    around: &Around<'_, '_>,
+    difference: &Difference,
+    rules: &ApplicationRules,
+    direction: Direction,
+) -> Vec<Instruction> {
+    let (appear, vanish) = match direction {
+        Direction::Up => (&difference.added, &difference.removed),
+        Direction::Down => (&difference.removed, &difference.added),
+    };
+    // What is in none of the instructions of this application cannot be named in one.
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    let left_out = |name: &str| around.is_consolidated(name);
+    let changed: Vec<(&String, &Changed)> = difference
+        .changed
+        .iter()
+        .filter(|(name, changed)| changed.extent >= Extent::Lines && !left_out(name))
+        .collect();
+    let appearing: Vec<(&String, &Facts)> = appear.iter().filter(|(name, _)| !left_out(name)).collect();
+    known.extend(changed.iter().map(|(name, _)| name.as_str()));
+    known.extend(appearing.iter().map(|(name, _)| name.as_str()));
+    let needs = |name: &str, facts: &Facts| -> Vec<String> {
+        let called: BTreeSet<&str> = facts.info.imports.iter().map(|(module, _)| module.as_str()).collect();
+        called.into_iter().filter(|other| *other != name && known.contains(other)).map(str::to_owned).collect()
+    };
+    let mut instructions = Vec::new();
+    for (name, facts) in &appearing {
+        let needs = needs(name, facts);
+        let module = (*name).clone();
+        // The application that loses it says nothing: the module is there before and afterwards.
+        instructions.push(match around.moved.contains_key(*name) {
+            true => Instruction::Load { module, needs },
+            false => Instruction::Add { module, needs },
+        });
+    }
+    for (name, changed) in &changed {
+        let facts = match direction {
+            Direction::Up => &changed.new,
+            Direction::Down => &changed.old,
+        };
+        instructions.push(replace(name, changed, facts, needs(name, facts), rules.modules.get(*name)));
+    }
+    for name in vanish.keys().filter(|name| !around.moved.contains_key(*name)) {
+        instructions.push(Instruction::Delete { module: name.clone(), needs: Vec::new() });
+    }
+    instructions
+}
+
+fn replace(
+    name: &str,
+    changed: &Changed,
+    facts: &Facts,
+    needs: Vec<String>,
+    rule: Option<&ModuleRule>,
+) -> Instruction {
+    let module = name.to_owned();
+    let update = |migrate, supervisor| Instruction::Update { module: module.clone(), migrate, supervisor, needs: needs.clone() };
+    match rule {
+        Some(ModuleRule::Load | ModuleRule::Restart) => return Instruction::Load { module, needs },
+        Some(ModuleRule::Suspend) => return update(false, false),
+        Some(ModuleRule::Migrate) => return update(true, false),
+        None => {}
+    }
+    if changed.extent < Extent::Code {
+        return Instruction::Load { module, needs };
+    }
+    if has(facts, &SUPERVISORS) {
+        return update(true, true);
+    }
+    if has(facts, &STATEFUL) || exports(facts, "system_code_change", &[4]) {
+        // Who migrates is the newer of the two, on the way back as well.
+        return update(migrates(&changed.new) || has(facts, &["Elixir.DynamicSupervisor"]), false);
+    }
+    Instruction::Load { module, needs }
+}

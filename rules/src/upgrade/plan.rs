@@ -1,0 +1,357 @@
+//! What each application needs to come from one version to the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::appup::{Appup, Origin};
+use super::facts::{Difference, Extent, difference};
+use super::generate::{Around, generate};
+use super::instruction::Instruction;
+use super::released::{Application, Protocols, Released};
+use super::scope::Rules;
+use super::{Refusal, UpgradeError};
+use crate::etf::{Term, consult_one};
+
+/// How much of a running node goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// All of it.
+    Hot,
+    /// All but applications that are restarted.
+    RestartApplication,
+    /// The runtime system is restarted.
+    RestartVm,
+}
+
+/// Something that whoever upgrades should know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Note {
+    /// The application that it is about; empty: the release.
+    pub application: String,
+    /// What it is.
+    pub text: String,
+}
+
+/// What one application needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationPlan {
+    /// Its name.
+    pub name: String,
+    /// The version that runs; none: it is new.
+    pub old_version: Option<String>,
+    /// The version that is wanted; none: it goes.
+    pub new_version: Option<String>,
+    /// What is done; none for one that appears or goes: the release handler knows what to do.
+    pub appup: Option<Appup>,
+    /// Modules that are there afterwards and were not, or run something else.
+    pub loaded: BTreeSet<String>,
+    /// Modules that are gone afterwards.
+    pub deleted: BTreeSet<String>,
+}
+
+/// The way from one release to another, and back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The version that runs.
+    pub old_version: String,
+    /// The version that is wanted.
+    pub new_version: String,
+    /// How much of the node goes on.
+    pub way: Way,
+    /// The applications that change, in the order of the new release.
+    pub applications: Vec<ApplicationPlan>,
+    /// Consolidated protocols of the new release that are not those of the old.
+    pub protocols_up: BTreeSet<String>,
+    /// Consolidated protocols of the old release that are not those of the new.
+    pub protocols_down: BTreeSet<String>,
+    /// What whoever upgrades should know.
+    pub notes: Vec<Note>,
+}
+
+/// OTP applications that the runtime system is restarted for.
+const BASE: [&str; 3] = ["kernel", "stdlib", "sasl"];
+
+/// Finds the way from `old` to `new`, or all that speaks against it.
+pub fn plan(old: &Released<'_>, new: &Released<'_>, rules: &Rules) -> Result<Plan, UpgradeError> {
+    let mut refusals = refusals(old, new);
+    let mut differences: BTreeMap<&str, Difference> = BTreeMap::new();
+    let mut notes = Vec::new();
+    for after in &new.applications {
+        let Some(before) = old.application(&after.name) else { continue };
+        if after.name == new.protocols_name() {
+            continue;
+        }
+        let difference = difference((old, before), (new, after))?;
+        if before.version == after.version {
+            refusals.extend(same_version(after, &difference));
+            if difference.changed.values().any(|changed| changed.extent == Extent::Lines) {
+                notes.push(Note {
+                    application: after.name.clone(),
+                    text: format!(
+                        "its version is {} in both, and lines in stack traces stay those of the old release",
+                        after.version
+                    ),
+                });
+            }
+            continue;
+        }
+        differences.insert(&after.name, difference);
+    }
+    if !refusals.is_empty() {
+        refusals.sort();
+        return Err(UpgradeError::Refused {
+            old: old.version.clone(),
+            new: new.version.clone(),
+            reasons: refusals,
+        });
+    }
+    let around = Around { old, new, rules, moved: moved(old, new) };
+    for (module, (from, to)) in &around.moved {
+        notes.push(Note { application: to.clone(), text: format!("`{module}` comes from {from}") });
+    }
+    let emulator = restarts_emulator(old, new);
+    let mut applications = Vec::new();
+    for after in &new.applications {
+        if after.name == new.protocols_name() {
+            continue;
+        }
+        let Some(before) = old.application(&after.name) else {
+            applications.push(appears(after));
+            continue;
+        };
+        let Some(difference) = differences.get(after.name.as_str()) else { continue };
+        let appup = appup(&around, before, after, difference, emulator.as_deref(), &mut notes)?;
+        applications.push(ApplicationPlan {
+            name: after.name.clone(),
+            old_version: Some(before.version.clone()),
+            new_version: Some(after.version.clone()),
+            appup: Some(appup),
+            loaded: around.loaded(difference),
+            deleted: around.deleted(difference),
+        });
+    }
+    for before in &old.applications {
+        if new.application(&before.name).is_none() && before.name != old.protocols_name() {
+            applications.push(goes(before));
+        }
+    }
+    notes.extend(missing_layout(old, new));
+    notes.sort();
+    notes.dedup();
+    let changed = |one: &Released<'_>, other: &Released<'_>| -> BTreeSet<String> {
+        let differs = |(name, digest): &(&String, &_)| other.consolidated.get(*name) != Some(*digest);
+        one.consolidated.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+    };
+    Ok(Plan {
+        old_version: old.version.clone(),
+        new_version: new.version.clone(),
+        way: way(&applications),
+        applications,
+        protocols_up: changed(new, old),
+        protocols_down: changed(old, new),
+        notes,
+    })
+}
+
+fn refusals(old: &Released<'_>, new: &Released<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let mut refuse =
+        |what: String, hint: &str| refusals.push(Refusal { what, hint: hint.to_owned() });
+    if old.name != new.name {
+        refuse(
+            format!("the releases are called `{}` and `{}`", old.name, new.name),
+            "a running node is moved between versions of one release",
+        );
+    }
+    if old.version == new.version {
+        refuse(
+            format!("both are version {}", new.version),
+            "give the new release a version of its own: the release handler tells releases by it",
+        );
+    }
+    for release in [old, new] {
+        if release.application("sasl").is_none() {
+            refuse(
+                format!("{} {} is without sasl, in which OTP has its release handler", release.name, release.version),
+                "add `sasl` to the applications of the release",
+            );
+        }
+    }
+    refusals
+}
+
+/// What cannot be told apart by its version cannot lie beside the old.
+fn same_version(application: &Application, difference: &Difference) -> Vec<Refusal> {
+    let mut what = Vec::new();
+    if difference.runs() {
+        let names = difference.changed.iter().filter(|(_, changed)| changed.extent == Extent::Code);
+        let names: Vec<&str> = names
+            .map(|(name, _)| name.as_str())
+            .chain(difference.added.keys().map(String::as_str))
+            .chain(difference.removed.keys().map(String::as_str))
+            .collect();
+        what.push(format!("other code ({})", listed(&names)));
+    }
+    if !difference.files.is_empty() {
+        let names: Vec<&str> = difference.files.iter().map(String::as_str).collect();
+        what.push(format!("other files ({})", listed(&names)));
+    }
+    if what.is_empty() {
+        return Vec::new();
+    }
+    let (name, version) = (&application.name, &application.version);
+    vec![Refusal {
+        what: format!("{name} is version {version} in both releases, with {}", what.join(" and ")),
+        hint: format!("give {name} a new version: the release handler goes by nothing else"),
+    }]
+}
+
+fn listed(names: &[&str]) -> String {
+    let shown: Vec<&str> = names.iter().take(3).map(|name| name.strip_prefix("Elixir.").unwrap_or(name)).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Modules that one application has in the old release and another in the new.
+fn moved(old: &Released<'_>, new: &Released<'_>) -> BTreeMap<String, (String, String)> {
+    let owners = |release: &Released<'_>| -> BTreeMap<String, String> {
+        let own = release.applications.iter().filter(|application| application.name != release.protocols_name());
+        own.flat_map(|application| {
+            application.modules.keys().map(|module| (module.clone(), application.name.clone()))
+        })
+        .collect()
+    };
+    let before = owners(old);
+    let after = owners(new).into_iter();
+    after
+        .filter_map(|(module, to)| {
+            let from = before.get(&module)?;
+            (*from != to).then(|| (module, (from.clone(), to)))
+        })
+        .collect()
+}
+
+/// Why everything is restarted.
+fn restarts_emulator(old: &Released<'_>, new: &Released<'_>) -> Option<String> {
+    if old.erts != new.erts {
+        return Some(format!("the runtime system is another: {} -> {}", old.erts, new.erts));
+    }
+    for name in BASE.into_iter().chain(["elixir"]) {
+        let version = |release: &Released<'_>| release.application(name).map(|found| found.version.clone());
+        let (before, after) = (version(old), version(new));
+        if before != after {
+            let text = |version: Option<String>| version.unwrap_or_else(|| "none".to_owned());
+            return Some(format!("{name} {} -> {}", text(before), text(after)));
+        }
+    }
+    None
+}
+
+fn appup(
+    around: &Around<'_, '_>,
+    before: &Application,
+    after: &Application,
+    difference: &Difference,
+    emulator: Option<&str>,
+    notes: &mut Vec<Note>,
+) -> Result<Appup, UpgradeError> {
+    let mut note = |text: String| notes.push(Note { application: after.name.clone(), text });
+    if let Some((file, text)) = around.rules.applications.get(&after.name).and_then(|rules| rules.appup.as_ref()) {
+        let refuse = |what: String| UpgradeError::Refused {
+            old: around.old.version.clone(),
+            new: around.new.version.clone(),
+            reasons: vec![Refusal {
+                what,
+                hint: format!("write it as `{{\"{}\", [{{\"{}\", […]}}], [{{\"{}\", […]}}]}}.`, or take the file away",
+                    after.version, before.version, before.version),
+            }],
+        };
+        let term = consult_one(text).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
+        let given = Appup::given(&term, Origin::Project(file.clone()), &before.version);
+        return given.ok_or_else(|| {
+            refuse(format!("{file} says nothing about coming from {} {}", after.name, before.version))
+        });
+    }
+    let given = after.appup.as_ref().and_then(|term| Appup::given(term, Origin::Application, &before.version));
+    if let Some(appup) = given {
+        return Ok(appup);
+    }
+    if after.appup.is_some() {
+        note(format!("its appup says nothing about {}: what changed is looked at instead", before.version));
+    }
+    let generated = |up, down| Appup { origin: Origin::Generated, up, down };
+    if let Some(why) = emulator {
+        if BASE.contains(&after.name.as_str()) {
+            let restart = vec![Instruction::Given(Term::atom("restart_new_emulator"))];
+            return Ok(generated(restart.clone(), restart));
+        }
+        if after.name == "elixir" {
+            return Ok(generated(vec![Instruction::RestartEmulator], vec![Instruction::RestartEmulator]));
+        }
+        note(format!("is replaced when the runtime system is restarted ({why})"));
+        return Ok(generated(Vec::new(), Vec::new()));
+    }
+    Ok(generate(around, before, after, difference, &mut note))
+}
+
+fn appears(application: &Application) -> ApplicationPlan {
+    ApplicationPlan {
+        name: application.name.clone(),
+        old_version: None,
+        new_version: Some(application.version.clone()),
+        appup: None,
+        loaded: application.listed(),
+        deleted: BTreeSet::new(),
+    }
+}
+
+fn goes(application: &Application) -> ApplicationPlan {
+    ApplicationPlan {
+        name: application.name.clone(),
+        old_version: Some(application.version.clone()),
+        new_version: None,
+        appup: None,
+        loaded: BTreeSet::new(),
+        deleted: application.listed(),
+    }
+}
+
+/// What the layouts of the two releases do not give.
+fn missing_layout(old: &Released<'_>, new: &Released<'_>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut note = |text: String| notes.push(Note { application: String::new(), text });
+    if !old.has_records {
+        note(format!(
+            "{} has no releases/RELEASES: a node that started with it cannot come back to it without a restart",
+            old.version
+        ));
+    }
+    for release in [old, new] {
+        if release.protocols == Protocols::Beside {
+            note(format!(
+                "{} is not laid out for hot upgrades (`upgrades: hot`): its consolidated protocols are replaced by \
+                 `bin/{} upgrade`, and by nothing else",
+                release.version, release.name
+            ));
+        }
+    }
+    notes
+}
+
+fn way(applications: &[ApplicationPlan]) -> Way {
+    let instructions = || applications.iter().filter_map(|plan| plan.appup.as_ref()).flat_map(|appup| &appup.up);
+    let emulator = |one: &Instruction| match one {
+        Instruction::RestartEmulator => true,
+        Instruction::Given(term) => matches!(term.as_atom(), Some("restart_new_emulator" | "restart_emulator")),
+        _ => false,
+    };
+    if instructions().any(emulator) {
+        Way::RestartVm
+    } else if instructions().any(|one| matches!(one, Instruction::Restart(_))) {
+        Way::RestartApplication
+    } else {
+        Way::Hot
+    }
+}
