@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use relgraph_cache::{Digest, Store};
-use relgraph_engine::{Engine, GraphBuilder, RunReport, SandboxPolicy, Sandboxer, Step, StepError, StepErrorKind};
+use relgraph_engine::{
+    Engine, GraphBuilder, RunReport, SandboxPolicy, Sandboxer, Step, StepError, StepErrorKind,
+};
 use relgraph_rules::compare::Side;
 use relgraph_rules::deliver;
 use relgraph_rules::diagnostic::Diagnostic;
@@ -151,6 +153,7 @@ fn pack(store: &Store, tree: &Digest, path: &Path, summary: &step::Summary) -> R
 /// Where the user stands: the release.yaml there, and what builds.
 struct Here {
     file: Option<ReleaseFile>,
+    root: PathBuf,
     common: Common,
 }
 
@@ -158,13 +161,15 @@ impl Here {
     fn look(context: &Context, store: &Store) -> Result<Here, Stop> {
         let path = Path::new("release.yaml");
         let file = match std::fs::read(path) {
-            Ok(bytes) => Some(ReleaseFile::parse(path, &bytes).map_err(|errors| {
-                Stop::Wrong(errors.iter().map(|error| error.diagnostic()).collect())
-            })?),
+            Ok(bytes) => Some(
+                ReleaseFile::parse(path, &bytes)
+                    .map_err(|errors| Stop::Wrong(errors.iter().map(|error| error.diagnostic()).collect()))?,
+            ),
             Err(_) => None,
         };
         let root = file.as_ref().map_or(Path::new("."), |file| file.project_dir());
-        let root = std::path::absolute(root).map_err(|error| wrong(format!("{}: {error}", root.display())))?;
+        let root =
+            std::path::absolute(root).map_err(|error| wrong(format!("{}: {error}", root.display())))?;
         let mut choice = Choice::new(&context.env, &root, file.as_ref());
         let common = Common {
             tool: Tool::Otp,
@@ -178,11 +183,15 @@ impl Here {
             network: false,
         };
         context.complain(&choice.warnings);
-        Ok(Here { file, common })
+        Ok(Here { file, root, common })
     }
 
+    /// What the project says about the upgrades of this release.
     fn rules(&self) -> Result<Rules, Stop> {
-        Ok(Rules::default())
+        match &self.file {
+            Some(file) => Ok(Rules::of(file, &self.root)?),
+            None => Ok(Rules::default()),
+        }
     }
 
     /// Where the package goes.

@@ -52,7 +52,8 @@ pub fn text(shown: &Shown<'_>, colour: bool) -> String {
             let _ = writeln!(out, "  protocols consolidated anew: {}", harmless(&names.join(", ")));
         }
         for note in &way.notes {
-            let about = if note.application.is_empty() { String::new() } else { format!("{}: ", note.application) };
+            let about =
+                if note.application.is_empty() { String::new() } else { format!("{}: ", note.application) };
             let _ = writeln!(out, "  note: {}", harmless(&format!("{about}{}", note.text)));
         }
     }

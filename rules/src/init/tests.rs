@@ -142,7 +142,7 @@ fn what_is_written_reads_back_with_and_without_its_comments() {
         text.lines().skip(1).filter(code).map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
     let file = ReleaseFile::parse(Path::new("release.yaml"), open.join("\n").as_bytes()).unwrap();
     assert_eq!(file.steps["assets"].outputs, ["priv/static"]);
-    assert!(file.upgrades.is_some() && file.version.is_some());
+    assert!(file.upgrades.is_hot() && file.version.is_some());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{Around, CONFIG, DESCRIBE, Lowered, Lowering, NONE, Steps, failed, na
 use crate::diagnostic::Diagnostic;
 use crate::names::{Code, Named, named};
 use crate::project::{Application, Description, StripRecipe};
-use crate::schema::{self, PackageFormat, Upgrades};
+use crate::schema::{self, PackageFormat};
 use crate::sources::Source;
 use crate::steps::assemble::{Layer, MixParts, Parts};
 use crate::steps::boot::{self, Boot, Runtime};
@@ -100,7 +100,7 @@ impl Lowering {
             applications.iter().map(|a| Seen { app: a.app.clone(), build: a.build.clone() }).collect();
         self.add_strips(&mut steps, &seen, recipe.as_ref(), &description.copied);
 
-        let hot = self.file.upgrades == Some(Upgrades::Hot);
+        let hot = self.file.upgrades.is_hot();
         let consolidated = description.project.consolidate_protocols;
         let compiles: Vec<String> = seen.iter().map(|s| compile::step(&s.app)).collect();
         if consolidated {

@@ -11,7 +11,7 @@ use crate::erlang::project::{ErlangProject, PROJECT, Relx};
 use crate::erlang::release::{self, Release};
 use crate::erlang::relx_config::{Declared, RelxConfig};
 use crate::project::StripRecipe;
-use crate::schema::{self, Platform, Upgrades};
+use crate::schema::{self, Platform};
 use crate::source::Snapshot;
 use crate::steps::assemble::ErlangParts;
 use crate::steps::boot::{self, Runtime};
@@ -50,7 +50,7 @@ impl Lowering {
             }
             _ => true,
         };
-        if self.file.upgrades == Some(Upgrades::Hot) && !libraries {
+        if self.file.upgrades.is_hot() && !libraries {
             let complaint = Diagnostic::error(
                 "with `{system_libs, false}` relx makes no releases/RELEASES, which upgrades need",
             )

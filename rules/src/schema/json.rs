@@ -83,6 +83,6 @@ mod tests {
         let step = &schema["properties"]["steps"]["additionalProperties"];
         assert_eq!(step["required"], json!(["run"]));
         assert_eq!(step["properties"]["timeout"]["type"], "integer");
-        assert_eq!(schema["properties"]["upgrades"]["enum"], json!(["none", "hot"]));
+        assert_eq!(schema["properties"]["upgrades"]["anyOf"][0]["enum"], json!(["none", "hot"]));
     }
 }

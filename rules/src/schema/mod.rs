@@ -7,6 +7,7 @@
 //! | `shape`, `text` | the vocabulary of the table: kinds of values, rules for strings |
 //! | `table` | every key with its shape, default and meaning: the one source |
 //! | `check` | the walk that holds the tree against the table and collects all errors |
+//! | `upgrades` | the key of that name: its table and its types |
 //! | `model` | what a good file says, as types, by serde |
 //! | `places` | where each key and value stands, for errors found later |
 //! | `json`, `markdown` | the table as a JSON Schema and as docs/release-yaml.md |
@@ -23,11 +24,13 @@ mod shape;
 mod table;
 mod text;
 mod tree;
+mod upgrades;
 
 pub use error::{Problem, SchemaError};
 pub use json::json_schema;
 pub use markdown::reference_markdown;
 pub use model::{
     Cookie, CustomStep, Level, PackageFormat, Platform, Preflight, ReleaseFile, Runtime, RuntimeSetting,
-    Sandbox, StartMode, Strip, Upgrades,
+    Sandbox, StartMode, Strip,
 };
+pub use upgrades::{ApplicationWay, Layout, ModuleWay, Purge, Rehearse, Upgrades};

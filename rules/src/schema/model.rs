@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::places::Places;
+use super::upgrades::Upgrades;
 use crate::diagnostic::Span;
 use crate::tool::Tool;
 
@@ -42,8 +43,9 @@ pub struct ReleaseFile {
     pub cookie: Option<Cookie>,
     /// Folders laid over the release, in order.
     pub overlays: Option<Vec<PathBuf>>,
-    /// Which upgrades are prepared.
-    pub upgrades: Option<Upgrades>,
+    /// Which upgrades are prepared, and how.
+    #[serde(default)]
+    pub upgrades: Upgrades,
     /// What the release is packed into.
     pub package: Option<Vec<PackageFormat>>,
     /// The user's own steps.
@@ -292,16 +294,6 @@ impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cookie(…)")
     }
-}
-
-/// Which upgrades the layout of the release is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Upgrades {
-    /// None: the layout of `mix release`.
-    None,
-    /// Of a running node.
-    Hot,
 }
 
 /// What a release is packed into.

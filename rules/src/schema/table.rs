@@ -2,6 +2,7 @@
 
 use super::shape::{Key, Shape, Word};
 use super::text::Text;
+use super::upgrades;
 
 const TRUE_FALSE_OR_PATH: Shape = Shape::Either(&[Shape::Bool, Shape::Text(Text::Folder)]);
 
@@ -142,10 +143,11 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "upgrades",
-        shape: Shape::OneOf(UPGRADES),
+        shape: upgrades::SHAPE,
         required: false,
         default: "`none`",
-        meaning: "Whether a running node is to be moved to this release without being stopped.",
+        meaning: "Whether a running node is to be moved to this release without being stopped, and what is done on the way \
+                  (see [hot upgrades](guides/hot-upgrades.md)).",
         example: "upgrades: hot",
         also: &["upgrade", "relup"],
     },
@@ -521,11 +523,6 @@ const LEVELS: &[Word] = &[
     Word { name: "error", meaning: "the build ends, and the last good release stays" },
     Word { name: "warn", meaning: "the build goes on, and says so" },
     Word { name: "off", meaning: "nothing is said" },
-];
-
-const UPGRADES: &[Word] = &[
-    Word { name: "none", meaning: "the layout that `mix release` makes" },
-    Word { name: "hot", meaning: "the layout that a running node can be moved between" },
 ];
 
 const FORMATS: &[Word] = &[Word { name: "tar.gz", meaning: "`NAME-VERSION.tar.gz`" }];

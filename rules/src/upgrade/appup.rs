@@ -34,8 +34,9 @@ impl Appup {
         let side = |list: &Term| -> Option<Vec<Instruction>> {
             list.as_list()?.iter().find_map(|entry| {
                 let [version, instructions] = entry.as_tuple()? else { return None };
-                matches(version, old)
-                    .then(|| instructions.as_list().unwrap_or_default().iter().map(Instruction::given).collect())
+                matches(version, old).then(|| {
+                    instructions.as_list().unwrap_or_default().iter().map(Instruction::given).collect()
+                })
             })
         };
         Some(Appup { origin, up: side(ups)?, down: side(downs)? })
@@ -43,10 +44,12 @@ impl Appup {
 
     /// The term of an appup file, for the versions that are moved from.
     pub fn file(version: &str, ways: &[(String, Appup)], rules: &Rules) -> Term {
-        let string = |text: &str| Term::list(text.chars().map(|c| Term::Integer(i64::from(u32::from(c)))).collect());
+        let string =
+            |text: &str| Term::list(text.chars().map(|c| Term::Integer(i64::from(u32::from(c)))).collect());
         let side = |instructions: fn(&Appup) -> &Vec<Instruction>| {
             let entry = |(old, appup): &(String, Appup)| {
-                let terms = instructions(appup).iter().map(|one| one.term(rules.purge, rules.timeout)).collect();
+                let terms =
+                    instructions(appup).iter().map(|one| one.term(rules.purge, rules.timeout)).collect();
                 Term::Tuple(vec![string(old), Term::list(terms)])
             };
             Term::list(ways.iter().map(entry).collect())

@@ -54,7 +54,10 @@ impl Difference {
     pub(super) fn native(&self) -> impl Iterator<Item = &String> {
         let native = |path: &&String| {
             let name = path.rsplit('/').next().unwrap_or_default();
-            name.ends_with(".so") || name.contains(".so.") || name.ends_with(".dylib") || name.ends_with(".dll")
+            name.ends_with(".so")
+                || name.contains(".so.")
+                || name.ends_with(".dylib")
+                || name.ends_with(".dll")
         };
         self.files.iter().filter(native)
     }

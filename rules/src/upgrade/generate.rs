@@ -110,7 +110,9 @@ fn restarts(
         reasons.push("another module or other arguments start it".to_owned());
     }
     if let Some(native) = difference.native().next() {
-        reasons.push(format!("{native} is another, and a library can be replaced only with its module unloaded"));
+        reasons.push(format!(
+            "{native} is another, and a library can be replaced only with its module unloaded"
+        ));
     }
     for (name, changed) in &difference.changed {
         let shown = name.strip_prefix("Elixir.").unwrap_or(name);
@@ -169,7 +171,11 @@ fn one_way(
     known.extend(appearing.iter().map(|(name, _)| name.as_str()));
     let needs = |name: &str, facts: &Facts| -> Vec<String> {
         let called: BTreeSet<&str> = facts.info.imports.iter().map(|(module, _)| module.as_str()).collect();
-        called.into_iter().filter(|other| *other != name && known.contains(other)).map(str::to_owned).collect()
+        called
+            .into_iter()
+            .filter(|other| *other != name && known.contains(other))
+            .map(str::to_owned)
+            .collect()
     };
     let mut instructions = Vec::new();
     for (name, facts) in &appearing {
@@ -202,7 +208,12 @@ fn replace(
     rule: Option<&ModuleRule>,
 ) -> Instruction {
     let module = name.to_owned();
-    let update = |migrate, supervisor| Instruction::Update { module: module.clone(), migrate, supervisor, needs: needs.clone() };
+    let update = |migrate, supervisor| Instruction::Update {
+        module: module.clone(),
+        migrate,
+        supervisor,
+        needs: needs.clone(),
+    };
     match rule {
         Some(ModuleRule::Load | ModuleRule::Restart) => return Instruction::Load { module, needs },
         Some(ModuleRule::Suspend) => return update(false, false),

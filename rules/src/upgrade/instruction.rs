@@ -81,12 +81,22 @@ impl Instruction {
                     Some(milliseconds) => Term::Integer(i64::try_from(milliseconds).unwrap_or(i64::MAX)),
                     None => atom("default"),
                 };
-                let parts =
-                    vec![atom("update"), atom(module), atom(kind), timeout, change, word.clone(), word, list(needs)];
+                let parts = vec![
+                    atom("update"),
+                    atom(module),
+                    atom(kind),
+                    timeout,
+                    change,
+                    word.clone(),
+                    word,
+                    list(needs),
+                ];
                 tuple(parts)
             }
             Instruction::Add { module, needs } => tuple(vec![atom("add_module"), atom(module), list(needs)]),
-            Instruction::Delete { module, needs } => tuple(vec![atom("delete_module"), atom(module), list(needs)]),
+            Instruction::Delete { module, needs } => {
+                tuple(vec![atom("delete_module"), atom(module), list(needs)])
+            }
             Instruction::Children(map) => {
                 let arguments = Term::list(vec![map.clone()]);
                 tuple(vec![atom("apply"), tuple(vec![atom("relgraph_upgrade"), atom("children"), arguments])])

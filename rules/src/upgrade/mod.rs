@@ -14,12 +14,13 @@ mod released;
 mod scope;
 pub mod script;
 pub mod step;
+mod wanted;
 
 pub use appup::{Appup, Origin};
 pub use instruction::Instruction;
 pub use plan::{ApplicationPlan, Note, Plan, Way, plan};
 pub use released::{Application, Released};
-pub use scope::{ApplicationRules, ModuleRule, Purge, Rules};
+pub use scope::{ApplicationRules, GivenAppup, ModuleRule, Purge, Rules};
 
 use relgraph_cache::StoreError;
 use thiserror::Error;

@@ -7,7 +7,7 @@ use super::facts::{Difference, Extent, difference};
 use super::generate::{Around, generate};
 use super::instruction::Instruction;
 use super::released::{Application, Protocols, Released};
-use super::scope::Rules;
+use super::scope::{GivenAppup, Rules};
 use super::{Refusal, UpgradeError};
 use crate::etf::{Term, consult_one};
 
@@ -155,8 +155,7 @@ pub fn plan(old: &Released<'_>, new: &Released<'_>, rules: &Rules) -> Result<Pla
 
 fn refusals(old: &Released<'_>, new: &Released<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let mut refuse =
-        |what: String, hint: &str| refusals.push(Refusal { what, hint: hint.to_owned() });
+    let mut refuse = |what: String, hint: &str| refusals.push(Refusal { what, hint: hint.to_owned() });
     if old.name != new.name {
         refuse(
             format!("the releases are called `{}` and `{}`", old.name, new.name),
@@ -172,7 +171,10 @@ fn refusals(old: &Released<'_>, new: &Released<'_>) -> Vec<Refusal> {
     for release in [old, new] {
         if release.application("sasl").is_none() {
             refuse(
-                format!("{} {} is without sasl, in which OTP has its release handler", release.name, release.version),
+                format!(
+                    "{} {} is without sasl, in which OTP has its release handler",
+                    release.name, release.version
+                ),
                 "add `sasl` to the applications of the release",
             );
         }
@@ -207,7 +209,8 @@ fn same_version(application: &Application, difference: &Difference) -> Vec<Refus
 }
 
 fn listed(names: &[&str]) -> String {
-    let shown: Vec<&str> = names.iter().take(3).map(|name| name.strip_prefix("Elixir.").unwrap_or(name)).collect();
+    let shown: Vec<&str> =
+        names.iter().take(3).map(|name| name.strip_prefix("Elixir.").unwrap_or(name)).collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -217,7 +220,8 @@ fn listed(names: &[&str]) -> String {
 /// Modules that one application has in the old release and another in the new.
 fn moved(old: &Released<'_>, new: &Released<'_>) -> BTreeMap<String, (String, String)> {
     let owners = |release: &Released<'_>| -> BTreeMap<String, String> {
-        let own = release.applications.iter().filter(|application| application.name != release.protocols_name());
+        let own =
+            release.applications.iter().filter(|application| application.name != release.protocols_name());
         own.flat_map(|application| {
             application.modules.keys().map(|module| (module.clone(), application.name.clone()))
         })
@@ -258,23 +262,14 @@ fn appup(
     notes: &mut Vec<Note>,
 ) -> Result<Appup, UpgradeError> {
     let mut note = |text: String| notes.push(Note { application: after.name.clone(), text });
-    if let Some((file, text)) = around.rules.applications.get(&after.name).and_then(|rules| rules.appup.as_ref()) {
-        let refuse = |what: String| UpgradeError::Refused {
-            old: around.old.version.clone(),
-            new: around.new.version.clone(),
-            reasons: vec![Refusal {
-                what,
-                hint: format!("write it as `{{\"{}\", [{{\"{}\", […]}}], [{{\"{}\", […]}}]}}.`, or take the file away",
-                    after.version, before.version, before.version),
-            }],
-        };
-        let term = consult_one(text).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
-        let given = Appup::given(&term, Origin::Project(file.clone()), &before.version);
-        return given.ok_or_else(|| {
-            refuse(format!("{file} says nothing about coming from {} {}", after.name, before.version))
-        });
+    let rules = around.rules.applications.get(&after.name);
+    for given in rules.iter().flat_map(|rules| &rules.appups) {
+        if let Some(appup) = written(around, given, before, after)? {
+            return Ok(appup);
+        }
     }
-    let given = after.appup.as_ref().and_then(|term| Appup::given(term, Origin::Application, &before.version));
+    let given =
+        after.appup.as_ref().and_then(|term| Appup::given(term, Origin::Application, &before.version));
     if let Some(appup) = given {
         return Ok(appup);
     }
@@ -294,6 +289,38 @@ fn appup(
         return Ok(generated(Vec::new(), Vec::new()));
     }
     Ok(generate(around, before, after, difference, &mut note))
+}
+
+/// What an appup of the project says. One that is for other versions says nothing, unless it was named for these.
+fn written(
+    around: &Around<'_, '_>,
+    given: &GivenAppup,
+    before: &Application,
+    after: &Application,
+) -> Result<Option<Appup>, UpgradeError> {
+    let refuse = |what: String| UpgradeError::Refused {
+        old: around.old.version.clone(),
+        new: around.new.version.clone(),
+        reasons: vec![Refusal {
+            what,
+            hint: format!(
+                "write it as `{{\"{}\", [{{\"{1}\", […]}}], [{{\"{1}\", […]}}]}}.`, or take the file away",
+                after.version, before.version
+            ),
+        }],
+    };
+    let file = &given.file;
+    let term = consult_one(&given.text).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
+    let version = term.as_tuple().and_then(|parts| parts.first()?.as_text());
+    let appup = match version.as_deref() == Some(&after.version) {
+        true => Appup::given(&term, Origin::Project(file.clone()), &before.version),
+        false => None,
+    };
+    if appup.is_none() && given.must {
+        let (name, old, new) = (&after.name, &before.version, &after.version);
+        return Err(refuse(format!("{file} says nothing about {name} {old} -> {new} and back")));
+    }
+    Ok(appup)
 }
 
 fn appears(application: &Application) -> ApplicationPlan {
@@ -341,10 +368,13 @@ fn missing_layout(old: &Released<'_>, new: &Released<'_>) -> Vec<Note> {
 }
 
 fn way(applications: &[ApplicationPlan]) -> Way {
-    let instructions = || applications.iter().filter_map(|plan| plan.appup.as_ref()).flat_map(|appup| &appup.up);
+    let instructions =
+        || applications.iter().filter_map(|plan| plan.appup.as_ref()).flat_map(|appup| &appup.up);
     let emulator = |one: &Instruction| match one {
         Instruction::RestartEmulator => true,
-        Instruction::Given(term) => matches!(term.as_atom(), Some("restart_new_emulator" | "restart_emulator")),
+        Instruction::Given(term) => {
+            matches!(term.as_atom(), Some("restart_new_emulator" | "restart_emulator"))
+        }
         _ => false,
     };
     if instructions().any(emulator) {

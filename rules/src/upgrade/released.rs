@@ -160,7 +160,8 @@ impl<'a> Released<'a> {
         let mut found = None;
         for path in candidates {
             let Some(term) = self.term(&path)? else { continue };
-            let name = term.as_tagged("release").and_then(|parts| parts.first()?.as_tuple()?.first()?.as_text());
+            let name =
+                term.as_tagged("release").and_then(|parts| parts.first()?.as_tuple()?.first()?.as_text());
             // `start_clean.rel` and the like lie beside the one that is named like the release.
             if let Some(name) = name.filter(|name| path.ends_with(&format!("/{name}.rel"))) {
                 found = Some((path, name, term));
@@ -168,7 +169,9 @@ impl<'a> Released<'a> {
             }
         }
         let Some((path, name, term)) = found else {
-            return Err(self.unreadable("there is no releases/VSN/NAME.rel that the release handler could go by"));
+            return Err(
+                self.unreadable("there is no releases/VSN/NAME.rel that the release handler could go by")
+            );
         };
         self.name = name;
         self.version = path.split('/').nth(1).unwrap_or_default().to_owned();

@@ -35,11 +35,22 @@ pub enum ModuleRule {
     Restart,
 }
 
+/// An appup that somebody wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenAppup {
+    /// Its file, as the user knows it.
+    pub file: String,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// Whether it has to know the two versions.
+    pub must: bool,
+}
+
 /// What is said about one application.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApplicationRules {
-    /// Its appup, as text: it goes before everything else.
-    pub appup: Option<(String, Vec<u8>)>,
+    /// Appups that somebody wrote: the first that knows the two versions goes before everything else.
+    pub appups: Vec<GivenAppup>,
     /// It is restarted, whatever changed in it.
     pub restart: bool,
     /// Modules that are treated in another way than the code of them suggests.

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::appup::Origin;
 use super::instruction::Instruction;
 use super::plan::{Plan, Way};
 use super::released::{Protocols, Released};
+use super::scope::Purge;
 use crate::beam_file;
 use crate::etf::Term;
 
@@ -26,6 +28,7 @@ pub fn complete(
     from: &Released<'_>,
     to: &Released<'_>,
     direction: Direction,
+    purge: Purge,
 ) -> Vec<Term> {
     if restarts_first(script) {
         return script.to_vec();
@@ -35,6 +38,9 @@ pub fn complete(
         Direction::Down => &plan.protocols_down,
     };
     let mut script = keep_moved(script, to);
+    if purge == Purge::Soft {
+        script = without_kills(&script, plan, direction);
+    }
     match to.protocols {
         Protocols::Application => script = with_protocols(&script, changed, to),
         Protocols::Beside => {
@@ -43,7 +49,8 @@ pub fn complete(
             if !all.is_empty() || from.protocols == Protocols::Beside {
                 let modules = Term::list(all.iter().map(Term::atom).collect());
                 let arguments = Term::list(vec![string(&to.version), modules]);
-                let call = Term::Tuple(vec![Term::atom("relgraph_upgrade"), Term::atom("protocols"), arguments]);
+                let call =
+                    Term::Tuple(vec![Term::atom("relgraph_upgrade"), Term::atom("protocols"), arguments]);
                 let at = protocols_place(&script, to);
                 script.insert(at, Term::Tuple(vec![Term::atom("apply"), call]));
             }
@@ -51,6 +58,40 @@ pub fn complete(
         Protocols::None => {}
     }
     script
+}
+
+/// systools knows one way for modules that go: all processes that run them are killed. With `soft` they go on.
+fn without_kills(script: &[Term], plan: &Plan, direction: Direction) -> Vec<Term> {
+    let generated = plan.applications.iter().filter_map(|application| application.appup.as_ref());
+    let gone: BTreeSet<&str> = generated
+        .filter(|appup| appup.origin == Origin::Generated)
+        .flat_map(|appup| match direction {
+            Direction::Up => &appup.up,
+            Direction::Down => &appup.down,
+        })
+        .filter_map(|one| match one {
+            Instruction::Delete { module, .. } => Some(module.as_str()),
+            _ => None,
+        })
+        .collect();
+    let soft = || Term::atom("soft_purge");
+    let mut out = Vec::new();
+    for one in script {
+        match module(one, "remove") {
+            Some(name) if gone.contains(name) => {
+                let what = Term::Tuple(vec![Term::atom(name), soft(), soft()]);
+                out.push(Term::Tuple(vec![Term::atom("remove"), what]));
+            }
+            _ => out.push(one.clone()),
+        }
+    }
+    out.retain(|one| match one.as_tagged("purge") {
+        Some([Term::List(names)]) => {
+            !names.iter().all(|name| name.as_atom().is_some_and(|name| gone.contains(name)))
+        }
+        _ => true,
+    });
+    out
 }
 
 /// Whether the runtime system is restarted before anything else.
@@ -74,7 +115,8 @@ fn loaded(script: &[Term]) -> BTreeSet<String> {
 
 /// A module that only changes its application is loaded by the one and must not be removed by the other.
 fn keep_moved(script: &[Term], to: &Released<'_>) -> Vec<Term> {
-    let there: BTreeSet<&String> = to.applications.iter().flat_map(|application| application.modules.keys()).collect();
+    let there: BTreeSet<&String> =
+        to.applications.iter().flat_map(|application| application.modules.keys()).collect();
     let stays = |name: &str| there.contains(&name.to_owned()) || to.consolidated.contains_key(name);
     let loaded = loaded(script);
     let mut seen_load: BTreeSet<&str> = BTreeSet::new();
@@ -117,7 +159,8 @@ fn with_protocols(script: &[Term], changed: &BTreeSet<String>, to: &Released<'_>
     }
     let mut out = Vec::new();
     for one in script {
-        let Some([application, version, modules]) = one.as_tagged("load_object_code").and_then(tuple_of_one) else {
+        let Some([application, version, modules]) = one.as_tagged("load_object_code").and_then(tuple_of_one)
+        else {
             out.push(one.clone());
             continue;
         };
@@ -162,14 +205,16 @@ fn load_object_code(application: Term, version: Term, modules: Vec<Term>) -> Ter
 
 /// Where protocols are replaced: when the implementations that are new are there, and those that go still are.
 fn protocols_place(script: &[Term], to: &Released<'_>) -> usize {
-    let ponr = script.iter().position(|one| one.as_atom() == Some("point_of_no_return")).map_or(0, |at| at + 1);
+    let ponr =
+        script.iter().position(|one| one.as_atom() == Some("point_of_no_return")).map_or(0, |at| at + 1);
     let suspends = script[ponr..].iter().take_while(|one| one.as_tagged("suspend").is_some()).count();
     let implements = |name: &str| {
         let digest = to.applications.iter().find_map(|application| application.modules.get(name));
         let bytes = digest.and_then(|digest| to.read_module(digest).ok());
         bytes.and_then(|bytes| beam_file::info(&bytes).ok()).is_some_and(|info| info.implements.is_some())
     };
-    let last = script.iter().rposition(|one| module(one, "load").is_some_and(implements)).map_or(0, |at| at + 1);
+    let last =
+        script.iter().rposition(|one| module(one, "load").is_some_and(implements)).map_or(0, |at| at + 1);
     let first_removed = script.iter().position(|one| module(one, "remove").is_some()).unwrap_or(script.len());
     // An application that is restarted removes all modules and loads all: then the implementations matter more.
     let place = (ponr + suspends).max(last);
@@ -226,7 +271,8 @@ pub fn check(
     for (name, application) in &expected {
         if !there.contains(name) && !to.consolidated.contains_key(name) {
             wrong.push(format!("`{name}` of {application} changed and is not replaced"));
-        } else if !there.contains(name) && to.protocols == Protocols::Application && protocols.contains(name) {
+        } else if !there.contains(name) && to.protocols == Protocols::Application && protocols.contains(name)
+        {
             wrong.push(format!("the protocol `{name}` changed and is not replaced"));
         }
     }
@@ -235,7 +281,8 @@ pub fn check(
             wrong.push(format!("`{name}` did not change and is replaced"));
         }
     }
-    let stays = |name: &String| to.applications.iter().any(|application| application.modules.contains_key(name));
+    let stays =
+        |name: &String| to.applications.iter().any(|application| application.modules.contains_key(name));
     for name in &removed {
         if stays(name) && !there.contains(name) {
             wrong.push(format!("`{name}` is removed, and the release has it"));
@@ -245,7 +292,11 @@ pub fn check(
 }
 
 /// Modules that the way back has to load.
-fn back(application: &super::plan::ApplicationPlan, from: &Released<'_>, to: &Released<'_>) -> BTreeSet<String> {
+fn back(
+    application: &super::plan::ApplicationPlan,
+    from: &Released<'_>,
+    to: &Released<'_>,
+) -> BTreeSet<String> {
     let old = to.application(&application.name);
     let in_old = |name: &&String| old.is_some_and(|old| old.modules.contains_key(*name));
     let mut loads: BTreeSet<String> = application.loaded.iter().filter(in_old).cloned().collect();

@@ -10,7 +10,7 @@ use super::appup::{Appup, Origin};
 use super::package;
 use super::plan::{Note, Plan, Way, plan};
 use super::released::Released;
-use super::scope::Rules;
+use super::scope::{Purge, Rules};
 use super::script::{self, Direction};
 use super::{Refusal, UpgradeError};
 use crate::etf::{Term, consult_one};
@@ -147,12 +147,18 @@ impl Upgrade {
         let new = Released::open(cx.store, self.new)?;
         let olds: Vec<Released<'s>> =
             self.olds.iter().map(|tree| Released::open(cx.store, *tree)).collect::<Result<_, _>>()?;
-        let plans: Vec<Plan> = olds.iter().map(|old| plan(old, &new, &self.rules)).collect::<Result<_, _>>()?;
+        let plans: Vec<Plan> =
+            olds.iter().map(|old| plan(old, &new, &self.rules)).collect::<Result<_, _>>()?;
         Ok(Planned { olds, new, plans })
     }
 
     /// Lays out what systools reads, and has it make the relup.
-    fn relup(&self, cx: &StepContext<'_>, planned: &Planned<'_>, appups: &package::Made) -> Result<Term, StepError> {
+    fn relup(
+        &self,
+        cx: &StepContext<'_>,
+        planned: &Planned<'_>,
+        appups: &package::Made,
+    ) -> Result<Term, StepError> {
         let mut vm = Vm::new(cx, &self.common)?;
         let layout = Layout::new(std::path::Path::new("/upgrade"), 0, &|_| false);
         vm.write(&format!("{}/.keep", layout.project()), b"")?;
@@ -182,8 +188,12 @@ impl Upgrade {
         ];
         let said = vm.request("relup", &layout, pairs)?;
         let expected = planned.plans.iter().any(|plan| plan.way == Way::RestartVm);
-        let warnings: Vec<&str> =
-            said.answer["warnings"].as_array().into_iter().flatten().filter_map(|text| text.as_str()).collect();
+        let warnings: Vec<&str> = said.answer["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str())
+            .collect();
         if !warnings.is_empty() && !expected {
             return Err(StepError::internal(format!("systools warns: {}", warnings.join("; "))));
         }
@@ -230,7 +240,7 @@ impl Planned<'_> {
     }
 
     /// Completes the scripts of the relup, and checks them.
-    fn complete(&self, relup: &Term) -> Result<Term, StepError> {
+    fn complete(&self, relup: &Term, purge: Purge) -> Result<Term, StepError> {
         let Some([version, ups, downs]) = relup.as_tuple() else {
             return Err(StepError::internal("systools made something that is no relup"));
         };
@@ -254,7 +264,8 @@ impl Planned<'_> {
                     Direction::Up => (old, &self.new),
                     Direction::Down => (&self.new, old),
                 };
-                let script = script::complete(script.as_list().unwrap_or_default(), plan, from, to, direction);
+                let script =
+                    script::complete(script.as_list().unwrap_or_default(), plan, from, to, direction, purge);
                 for what in script::check(&script, plan, from, to, direction) {
                     wrong.push(Refusal {
                         what: format!("{} -> {}: {what}", from.version, to.version),
@@ -263,7 +274,11 @@ impl Planned<'_> {
                             .to_owned(),
                     });
                 }
-                let parts = vec![entry.as_tuple().unwrap_or_default()[0].clone(), description.clone(), Term::list(script)];
+                let parts = vec![
+                    entry.as_tuple().unwrap_or_default()[0].clone(),
+                    description.clone(),
+                    Term::list(script),
+                ];
                 all.push(Term::Tuple(parts));
             }
             Ok(Term::list(all))
@@ -280,7 +295,10 @@ impl Planned<'_> {
         let script = |version: &str| {
             let entries = relup.as_tuple().and_then(|parts| parts.get(1)?.as_list()).unwrap_or_default();
             let of = |entry: &&Term| {
-                entry.as_tuple().and_then(|parts| parts.first()?.as_text()).is_some_and(|text| text == version)
+                entry
+                    .as_tuple()
+                    .and_then(|parts| parts.first()?.as_text())
+                    .is_some_and(|text| text == version)
             };
             let found = entries.iter().find(of).and_then(|entry| entry.as_tuple()?.get(2)?.as_list());
             found.map_or(0, <[Term]>::len)
@@ -332,7 +350,7 @@ impl Action for Upgrade {
         let planned = self.plans(cx)?;
         let mut made = planned.appups(&self.rules);
         let relup = self.relup(cx, &planned, &made)?;
-        let relup = planned.complete(&relup)?;
+        let relup = planned.complete(&relup, self.rules.purge)?;
         let folder = format!("releases/{}", planned.new.version);
         let text = format!("%% coding: utf-8\n{relup}.\n");
         made.push((format!("{folder}/relup"), text.into_bytes()));
@@ -359,9 +377,8 @@ impl Rules {
         parts.text("purge", self.purge.word());
         parts.text("timeout", self.timeout.map_or_else(|| "default".to_owned(), |ms| ms.to_string()));
         for (name, rules) in &self.applications {
-            if let Some((file, text)) = &rules.appup {
-                parts.text(format!("appup of {name}"), file);
-                parts.digest(format!("text of {name}"), &Digest::of(text));
+            for given in &rules.appups {
+                parts.digest(format!("{} of {name}", given.file), &Digest::of(&given.text));
             }
             if rules.restart {
                 parts.text(format!("restart {name}"), "yes");

@@ -12,7 +12,6 @@ use super::names::Names;
 use super::paths::Roots;
 use crate::lower::{DESCRIBE, Lowered, Lowering};
 use crate::project::BootFacts;
-use crate::schema::Upgrades;
 use crate::steps::boot::{self, Boot};
 use crate::steps::{overlay, scripts};
 
@@ -54,12 +53,7 @@ pub fn facts(
     let is_release = theirs.entries.contains_key("releases");
     let asked = if is_release { asked } else { asked.of_applications() };
     Ok(Facts {
-        names: Names {
-            name: file.release.clone(),
-            our_version,
-            their_version,
-            hot: file.upgrades == Some(Upgrades::Hot),
-        },
+        names: Names { name: file.release.clone(), our_version, their_version, hot: file.upgrades.is_hot() },
         launchers,
         cookie,
         asked,
