@@ -6,6 +6,7 @@ pub mod files;
 pub mod hex;
 pub mod mix;
 pub mod node;
+pub mod pair;
 pub mod project;
 pub mod rebar3;
 pub mod small;
