@@ -62,7 +62,9 @@ fn the_example_is_upgraded_hot() {
     assert_eq!(upgrade["ways"][0]["protocols"], serde_json::json!(["Elixir.Sequence.Label"]));
     // What the old release has is not carried.
     let listed = said(
-        Command::new("tar").arg("-tzf").arg(project.dir.join("_build/relgraph/prod/sequence-0.2.0.upgrade.tar.gz")),
+        Command::new("tar")
+            .arg("-tzf")
+            .arg(project.dir.join("_build/relgraph/prod/sequence-0.2.0.upgrade.tar.gz")),
     );
     assert!(listed.contains("lib/sequence-0.2.0/ebin/sequence.appup"), "{listed}");
     assert!(!listed.contains("lib/elixir-") && !listed.contains("erts-"), "{listed}");
@@ -114,7 +116,10 @@ fn a_state_of_another_version_without_a_migration_restarts_the_application() {
 fn an_application_that_did_not_get_a_new_version_is_refused_with_the_names_of_what_differs() {
     let space = TestSpace::new();
     let dependency = [
-        ("vendor/dep/mix.exs", "defmodule Dep.MixProject do\n  use Mix.Project\n  def project, do: [app: :dep, version: \"1.0.0\"]\nend\n"),
+        (
+            "vendor/dep/mix.exs",
+            "defmodule Dep.MixProject do\n  use Mix.Project\n  def project, do: [app: :dep, version: \"1.0.0\"]\nend\n",
+        ),
         ("vendor/dep/lib/dep.ex", "defmodule Dep do\n  def one, do: 1\nend\n"),
         ("mix.exs", &mix("shop", "0.1.0", ", deps: [{:dep, path: \"vendor/dep\"}]")),
     ];
@@ -138,11 +143,15 @@ fn an_appup_of_the_project_wins_and_has_to_be_complete() {
         project.edit("lib/shop/words.ex", ":hello", ":good_morning");
         project.edit("lib/shop/counter.ex", "n + 1", "n + 2");
         let words = "{load_module, 'Elixir.Shop.Words'}";
-        let text = format!("{{\"0.2.0\", [{{\"0.1.0\", [{words}]}}], [{{<<\"0\\\\.1\\\\..*\">>, [{words}]}}]}}.\n");
+        let text =
+            format!("{{\"0.2.0\", [{{\"0.1.0\", [{words}]}}], [{{<<\"0\\\\.1\\\\..*\">>, [{words}]}}]}}.\n");
         project.write("rel/appups/shop.appup", &text);
     });
     let why = pair.refused();
-    assert!(why.contains("0.1.0 -> 0.2.0: `Elixir.Shop.Counter` of shop changed and is not replaced"), "{why}");
+    assert!(
+        why.contains("0.1.0 -> 0.2.0: `Elixir.Shop.Counter` of shop changed and is not replaced"),
+        "{why}"
+    );
     assert!(why.contains("an appup of the project or of a dependency is not complete"), "{why}");
 
     pair.project.edit("rel/appups/shop.appup", "Words'}", "Words'}, {update, 'Elixir.Shop.Counter', soft}");
@@ -182,11 +191,13 @@ fn release_yaml_says_what_the_code_does_not() {
             "{update,'Elixir.Shop.Words',dynamic,7000,soft,brutal_purge,brutal_purge,[]}",
         ]
     );
-    let restart = "release: shop\nupgrades:\n  layout: hot\n  applications:\n    shop:\n      restart: true\n";
+    let restart =
+        "release: shop\nupgrades:\n  layout: hot\n  applications:\n    shop:\n      restart: true\n";
     pair.project.write("release.yaml", restart);
     assert_eq!(instructions(&pair.upgrade(), "shop"), ["{restart_application,shop}"]);
 
-    let missing = "release: shop\nupgrades:\n  layout: hot\n  applications:\n    shop:\n      appup: no/such.appup\n";
+    let missing =
+        "release: shop\nupgrades:\n  layout: hot\n  applications:\n    shop:\n      appup: no/such.appup\n";
     pair.project.write("release.yaml", missing);
     let asked = pair.ask(&[]);
     assert_eq!(asked.status, Some(2), "{}{}", asked.out, asked.err);
@@ -201,7 +212,16 @@ fn several_old_versions_get_one_package() {
     pair.project.edit("mix.exs", "0.2.0", "0.3.0");
     pair.project.edit("lib/shop/counter.ex", "n + 1", "n + 2");
     pair.project.build();
-    let asked = pair.project.ask(&["upgrade", "0.1.0", "0.2.0", "0.3.0", "--output", "all.tar.gz", "--format", "json"]);
+    let asked = pair.project.ask(&[
+        "upgrade",
+        "0.1.0",
+        "0.2.0",
+        "0.3.0",
+        "--output",
+        "all.tar.gz",
+        "--format",
+        "json",
+    ]);
     assert_eq!(asked.status, Some(0), "{}{}", asked.out, asked.err);
     let upgrade: serde_json::Value = serde_json::from_str(&asked.out).expect("JSON");
     let counter = "{update,'Elixir.Shop.Counter',dynamic,default,soft,soft_purge,soft_purge,[]}";
@@ -212,7 +232,10 @@ fn several_old_versions_get_one_package() {
     let package = pair.project.dir.join("all.tar.gz");
     let relup = said(Command::new("tar").arg("-xzOf").arg(&package).arg("releases/0.3.0/relup"));
     assert_eq!(relup.matches("point_of_no_return").count(), 4, "{relup}");
-    assert_eq!(fs::metadata(&package).expect("a package").len(), upgrade["package"]["bytes"].as_u64().unwrap());
+    assert_eq!(
+        fs::metadata(&package).expect("a package").len(),
+        upgrade["package"]["bytes"].as_u64().unwrap()
+    );
 }
 
 #[test]

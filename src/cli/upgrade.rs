@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use relgraph_cache::{Digest, Store};
 use relgraph_engine::{
-    Engine, GraphBuilder, RunReport, SandboxPolicy, Sandboxer, Step, StepError, StepErrorKind,
+    Action, Engine, GraphBuilder, Rule, RunReport, SandboxPolicy, Sandboxer, Step, StepError, StepErrorKind,
 };
 use relgraph_rules::compare::Side;
 use relgraph_rules::deliver;
@@ -18,7 +18,8 @@ use relgraph_rules::schema::ReleaseFile;
 use relgraph_rules::steps::driver::{self, Driver};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::toolchain::{Choice, Toolchain};
-use relgraph_rules::upgrade::{Rules, step};
+use relgraph_rules::upgrade::rehearse::{self, Rehearse, Rehearsed};
+use relgraph_rules::upgrade::{Released, Rules, step};
 use relgraph_rules::vm::{Common, DRIVER};
 
 use super::context::Context;
@@ -39,6 +40,9 @@ pub struct UpgradeArgs {
     /// Where the package is put [default: beside the release, as NAME-NEW.upgrade.tar.gz]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Start the old release, move it to the new one and back, and look at it, before the package is made
+    #[arg(long)]
+    rehearse: bool,
     /// Say what would be done, and make no package
     #[arg(long)]
     dry_run: bool,
@@ -55,21 +59,21 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
         .collect::<Result<_, Stop>>()?;
     let Some((new, olds)) = trees.split_last() else { return Ok(exit::wrong()) };
     let here = Here::look(context, &store)?;
-    let rules = here.rules()?;
-    let upgrade = step::Upgrade { common: here.common.clone(), olds: olds.to_vec(), new: *new, rules };
+    let upgrade =
+        step::Upgrade { common: here.common.clone(), olds: olds.to_vec(), new: *new, rules: here.rules()? };
     let mut graph = GraphBuilder::new();
-    graph.add(Step {
-        name: DRIVER.to_owned(),
-        needs: Vec::new(),
-        rule: driver::RULE,
-        action: Arc::new(Driver { common: here.common.clone() }),
-    });
-    graph.add(Step {
-        name: step::STEP.to_owned(),
-        needs: vec![DRIVER.to_owned()],
-        rule: step::RULE,
-        action: Arc::new(upgrade),
-    });
+    let driver = Driver { common: here.common.clone() };
+    graph.add(a_step(DRIVER, &[], driver::RULE, driver));
+    graph.add(a_step(step::STEP, &[DRIVER], step::RULE, upgrade));
+    let mut rehearsals = Vec::new();
+    if args.rehearse {
+        for old in olds {
+            let rehearse = here.rehearsal(&store, old, new)?;
+            let name = rehearse::name(&rehearse.old.0);
+            graph.add(a_step(&name, &[DRIVER, step::STEP], rehearse::RULE, rehearse));
+            rehearsals.push(name);
+        }
+    }
     let graph = graph.build().map_err(|error| Stop::failed(Diagnostic::error(error.to_string())))?;
     let sandboxer = Sandboxer::new(std::env::current_exe().unwrap_or_default(), SandboxPolicy::Preferred);
     let mut engine = Engine::new(store.clone(), Arc::new(sandboxer));
@@ -92,9 +96,19 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
         true => None,
         false => Some(pack(&store, &tree, &here.place(args, &summary), &summary)?),
     };
-    let shown = Shown { summary: &summary, package: package.as_ref() };
+    let rehearsed = rehearsals
+        .iter()
+        .filter_map(|name| report.result(name))
+        .map(|result| Rehearsed::read(&store, result).map_err(unreadable))
+        .collect::<Result<Vec<Rehearsed>, Stop>>()?;
+    let shown = Shown { summary: &summary, package: package.as_ref(), rehearsed: &rehearsed };
     context.report(|| json(&shown), || text(&shown, context.colour_out));
     Ok(exit::DONE)
+}
+
+fn a_step(name: &str, needs: &[&str], rule: Rule, action: impl Action + 'static) -> Step {
+    let needs = needs.iter().map(|&need| need.to_owned()).collect();
+    Step { name: name.to_owned(), needs, rule, action: Arc::new(action) }
 }
 
 /// A release as a tree of the store.
@@ -120,7 +134,7 @@ fn unreadable(error: StepError) -> Stop {
 /// A refusal is the answer, and is said without the name of a step.
 fn failed(report: &RunReport) -> Stop {
     let refusal = report.failed().find_map(|step| {
-        step.error.as_ref().filter(|error| step.name == step::STEP && error.kind == StepErrorKind::Input)
+        step.error.as_ref().filter(|error| step.name != DRIVER && error.kind == StepErrorKind::Input)
     });
     match refusal {
         Some(error) => Stop::failed(failure::told(error.message.clone(), error)),
@@ -192,6 +206,23 @@ impl Here {
             Some(file) => Ok(Rules::of(file, &self.root)?),
             None => Ok(Rules::default()),
         }
+    }
+
+    /// How one way is rehearsed.
+    fn rehearsal(&self, store: &Store, old: &Digest, new: &Digest) -> Result<Rehearse, Stop> {
+        let settings = self.file.as_ref().map(|file| file.upgrades.rehearse.clone()).unwrap_or_default();
+        let open = |tree: &Digest| {
+            Released::open(store, *tree).map_err(|error| Stop::wrong(Diagnostic::error(error.to_string())))
+        };
+        let (before, after) = (open(old)?, open(new)?);
+        Ok(Rehearse {
+            common: self.common.clone(),
+            release: after.name,
+            old: (before.version, *old),
+            new: (after.version, *new),
+            files: rehearse::files(store, &self.root, &settings.inputs).map_err(unreadable)?,
+            settings,
+        })
     }
 
     /// Where the package goes.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use relgraph_rules::upgrade::rehearse::Rehearsed;
 use relgraph_rules::upgrade::step::{ApplicationSummary, Summary, WaySummary};
 use serde_json::{Value, json as object};
 
@@ -17,6 +18,8 @@ pub struct Shown<'a> {
     pub summary: &'a Summary,
     /// The package, where one was made.
     pub package: Option<&'a Packed>,
+    /// The rehearsals that passed.
+    pub rehearsed: &'a [Rehearsed],
 }
 
 /// For programs.
@@ -29,6 +32,7 @@ pub fn json(shown: &Shown<'_>) -> Value {
         "name": shown.summary.name,
         "version": shown.summary.version,
         "ways": shown.summary.ways,
+        "rehearsals": shown.rehearsed,
         "package": package,
     })
 }
@@ -55,6 +59,21 @@ pub fn text(shown: &Shown<'_>, colour: bool) -> String {
             let about =
                 if note.application.is_empty() { String::new() } else { format!("{}: ", note.application) };
             let _ = writeln!(out, "  note: {}", harmless(&format!("{about}{}", note.text)));
+        }
+    }
+    for rehearsed in shown.rehearsed {
+        let Rehearsed { from, to, modules, processes, .. } = rehearsed;
+        let time: u64 = rehearsed.stages.iter().filter(|s| s.name == "upgrade").map(|s| s.milliseconds).sum();
+        let _ = writeln!(
+            out,
+            "rehearsed {} -> {} and back: {modules} modules, {processes} processes, configuration and supervision as \
+             {} boots them; {time} ms with the script's own start",
+            harmless(from),
+            harmless(to),
+            harmless(to)
+        );
+        for note in &rehearsed.notes {
+            let _ = writeln!(out, "  note: {}", harmless(note));
         }
     }
     if let Some(package) = shown.package {

@@ -81,7 +81,8 @@ impl Pair {
     /// Asks for the upgrade. By their folders: tests that run at the same time share the store, and may have releases of the
     /// same name and version.
     pub fn ask(&self, more: &[&str]) -> Said {
-        let (old, new) = (self.old.display().to_string(), self.project.release(&self.name).display().to_string());
+        let (old, new) =
+            (self.old.display().to_string(), self.project.release(&self.name).display().to_string());
         self.project.ask(&[&["upgrade", old.as_str(), new.as_str()], more].concat())
     }
 

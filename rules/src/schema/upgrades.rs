@@ -86,6 +86,9 @@ pub struct Rehearse {
     /// Lines of a script for `sh -eu` that runs beside the node.
     #[serde(default)]
     pub run: Vec<String>,
+    /// Globs: what of the project the script sees.
+    #[serde(default)]
+    pub inputs: Vec<String>,
     /// Variables of the node and the script.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -206,12 +209,12 @@ const KEYS: &[Key] = &[
         name: "rehearse",
         shape: Shape::Record {
             keys: REHEARSE_KEYS,
-            what: "a map with the keys `run`, `env`, `pass_env`, `network` and `timeout`",
+            what: "a map with the keys `run`, `inputs`, `env`, `pass_env`, `network` and `timeout`",
         },
         required: false,
         default: "no script",
         meaning: "How `relgraph upgrade --rehearse` tries upgrades.",
-        example: "upgrades:\n  layout: hot\n  rehearse:\n    run: ./rehearse.sh",
+        example: "upgrades:\n  layout: hot\n  rehearse:\n    run: curl -fsS http://127.0.0.1:4001/",
         also: &["rehearsal"],
     },
 ];
@@ -261,8 +264,17 @@ const REHEARSE_KEYS: &[Key] = &[
         meaning: "A script, run by `sh -eu` when the node is up: it should use the node as its clients do. While it runs, \
                   the node is moved to the new version and back; `RELEASE_ROOT` and `RELEASE_BIN` lead to the release. It \
                   may end by itself, and fails the rehearsal where it fails.",
-        example: "upgrades:\n  rehearse:\n    run: ./clients.sh",
+        example: "upgrades:\n  rehearse:\n    run: sh clients.sh\n    inputs: [clients.sh]",
         also: &["script"],
+    },
+    Key {
+        name: "inputs",
+        shape: Shape::List { of: &Shape::Text(Text::Glob), single: false },
+        required: false,
+        default: "none",
+        meaning: "Globs, seen from the project's folder: the files that the script sees.",
+        example: "upgrades:\n  rehearse:\n    inputs: [clients/**]",
+        also: &["files"],
     },
     Key {
         name: "env",

@@ -16,11 +16,14 @@ pub const RULE: Rule = Rule { name: "driver", version: 1 };
 type Source = (&'static str, &'static str);
 
 /// Both kinds of project have these.
-const ERLANG: [Source; 7] = [
+const ERLANG: [Source; 10] = [
     ("relgraph_driver.erl", include_str!("../../beam/relgraph_driver.erl")),
     ("relgraph_escript.erl", include_str!("../../beam/relgraph_escript.erl")),
     ("relgraph_json.erl", include_str!("../../beam/relgraph_json.erl")),
     ("relgraph_preload.erl", include_str!("../../beam/relgraph_preload.erl")),
+    ("relgraph_rehearse.erl", include_str!("../../beam/relgraph_rehearse.erl")),
+    ("relgraph_rehearse_compare.erl", include_str!("../../beam/relgraph_rehearse_compare.erl")),
+    ("relgraph_rehearse_node.erl", include_str!("../../beam/relgraph_rehearse_node.erl")),
     ("relgraph_relup.erl", include_str!("../../beam/relgraph_relup.erl")),
     ("relgraph_terms.erl", include_str!("../../beam/relgraph_terms.erl")),
     ("relgraph_trace.erl", include_str!("../../beam/relgraph_trace.erl")),

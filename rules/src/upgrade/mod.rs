@@ -10,6 +10,7 @@ mod generate;
 mod instruction;
 pub mod package;
 mod plan;
+pub mod rehearse;
 mod released;
 mod scope;
 pub mod script;
