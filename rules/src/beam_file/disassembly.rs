@@ -2,6 +2,7 @@
 //! two modules can be compared whatever the order of their tables.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::etf::{self, Term};
 
@@ -56,7 +57,8 @@ pub struct Instruction {
 impl Instruction {
     /// Its name in the tables of the compiler.
     pub fn name(&self) -> &'static str {
-        NAMES.split(' ').nth(usize::from(self.code).saturating_sub(1)).unwrap_or("unknown")
+        static TABLE: LazyLock<Vec<&str>> = LazyLock::new(|| NAMES.split(' ').collect());
+        TABLE.get(usize::from(self.code).wrapping_sub(1)).copied().unwrap_or("unknown")
     }
 }
 

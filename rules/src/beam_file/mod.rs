@@ -10,6 +10,7 @@ mod identity;
 mod info;
 mod links;
 mod operand;
+pub mod supervision;
 mod tables;
 
 use std::borrow::Cow;
