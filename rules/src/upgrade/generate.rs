@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::appup::{Appup, Origin};
+use super::children::{Children, children};
 use super::facts::{Changed, Difference, Extent, Facts};
 use super::instruction::Instruction;
 use super::released::{Application, Released};
@@ -78,15 +79,41 @@ pub(super) fn generate(
 ) -> Appup {
     let none = ApplicationRules::default();
     let rules = around.rules.applications.get(&after.name).unwrap_or(&none);
-    let reasons = restarts(before, after, difference, rules);
+    let mut reasons = restarts(before, after, difference, rules);
+    let supervised = supervised(around, after, difference, rules, &mut reasons);
     if !reasons.is_empty() {
         note(format!("is restarted: {}", reasons.join("; ")));
         let restart = vec![Instruction::Restart(after.name.clone())];
         return Appup { origin: Origin::Generated, up: restart.clone(), down: restart };
     }
-    let up = one_way(around, difference, rules, Direction::Up);
-    let down = one_way(around, difference, rules, Direction::Down);
+    supervised.iter().flat_map(|children| &children.notes).for_each(|text| note(text.clone()));
+    let up = one_way(around, difference, rules, Direction::Up, &supervised);
+    let down = one_way(around, difference, rules, Direction::Down, &supervised);
     Appup { origin: Origin::Generated, up, down }
+}
+
+/// What becomes of the children of its supervisors.
+fn supervised(
+    around: &Around<'_, '_>,
+    after: &Application,
+    difference: &Difference,
+    rules: &ApplicationRules,
+    reasons: &mut Vec<String>,
+) -> Vec<Children> {
+    // `{mod, {Module, Arguments}}`
+    let callback = after.property("mod").and_then(|pair| pair.as_tuple()?.first()?.as_atom());
+    let mut all = Vec::new();
+    for (name, changed) in &difference.changed {
+        if changed.extent < Extent::Code || rules.modules.contains_key(name) {
+            continue;
+        }
+        let releases = (around.old, around.new);
+        match children(releases, &after.name, name, changed, callback == Some(name.as_str())) {
+            Ok(children) => all.push(children),
+            Err(reason) => reasons.push(format!("{} {reason}", name.strip_prefix("Elixir.").unwrap_or(name))),
+        }
+    }
+    all
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,6 +180,7 @@ fn one_way(
     difference: &Difference,
     rules: &ApplicationRules,
     direction: Direction,
+    supervised: &[Children],
 ) -> Vec<Instruction> {
     let (appear, vanish) = match direction {
         Direction::Up => (&difference.added, &difference.removed),
@@ -193,6 +221,14 @@ fn one_way(
             Direction::Down => &changed.old,
         };
         instructions.push(replace(name, changed, facts, needs(name, facts), rules.modules.get(*name)));
+    }
+    // When the modules of those that start are there, and before those of such that end go.
+    for children in supervised {
+        let maps = match direction {
+            Direction::Up => &children.up,
+            Direction::Down => &children.down,
+        };
+        instructions.extend(maps.iter().cloned().map(Instruction::Children));
     }
     for name in vanish.keys().filter(|name| !around.moved.contains_key(*name)) {
         instructions.push(Instruction::Delete { module: name.clone(), needs: Vec::new() });

@@ -108,6 +108,12 @@ impl<'a> Released<'a> {
         Ok(self.store.read(digest)?)
     }
 
+    /// The code of a module by its name, whichever application has it.
+    pub fn module(&self, name: &str) -> Option<Vec<u8>> {
+        let digest = self.applications.iter().find_map(|application| application.modules.get(name))?;
+        self.store.read(digest).ok()
+    }
+
     /// All of it, by path.
     pub fn entries(&self) -> &BTreeMap<String, Node> {
         &self.entries
