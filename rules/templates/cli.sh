@@ -81,6 +81,17 @@ Commands for the running system:
     restart          Restarts it without ending the operating system process
     stop             Stops it
 
+Commands that change the version of the running system:
+
+    releases         Lists the versions that are here
+    unpack FILE      Puts an upgrade package here (or VERSION: releases/@@NAME@@-VERSION.tar.gz)
+    install VERSION  Moves the system to a version that is here; a restart brings the old one back
+    commit           Makes the version that runs the one that starts
+    upgrade FILE     Unpacks, installs and commits (also: VERSION)
+    downgrade VERSION
+                     Installs and commits a version that was there before
+    remove VERSION   Removes an old version
+
 Commands that need no running system:
 
     eval "EXPR"      Executes the given expression on a new, non-booted system; what follows is System.argv()
@@ -238,6 +249,78 @@ ping () {
 }
 #elixir>
 
+# Becomes the VM.
+vm () {
+  ROOTDIR=$RELEASE_ROOT
+  BINDIR=$RELEASE_ROOT/erts-$ERTS_VSN/bin
+  if [ ! -d "$BINDIR" ]; then
+    ERL=$(command -v erl) || fail "the release brings no runtime, and erl is not in PATH"
+    BINDIR=$("$ERL" -boot no_dot_erlang -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-$ERTS_VSN/bin
+    [ -d "$BINDIR" ] || fail "the release needs the runtime system $ERTS_VSN, which the erl in PATH does not have"
+  fi
+  EMU=beam
+  PROGNAME=erl
+  export ROOTDIR BINDIR EMU PROGNAME
+  exec "$BINDIR/erlexec" "$@"
+}
+
+# A name without a host is one of this host.
+NODE_NAME='
+  Name = os:getenv("RELEASE_NODE"),
+  Node = case lists:member($@, Name) of
+    true -> list_to_atom(Name);
+    false -> [_, Host] = string:split(atom_to_list(node()), "@"), list_to_atom(Name ++ "@" ++ Host)
+  end,'
+
+# The modules that change versions come with the releases that are laid out for it: in the package or version that is asked for, else
+# in the one that is here. They do the rest.
+VERSIONS='
+  Say = fun(Text) -> io:put_chars(standard_error, ["ERROR: ", Text, "\n"]), halt(1) end,
+  [Command | Given] = init:get_plain_arguments(),
+  Args = case Given of
+    [First | Rest] -> case filelib:is_regular(First) of true -> [filename:absname(First) | Rest]; false -> Given end;
+    [] -> []
+  end,
+  Releases = filename:join(os:getenv("RELEASE_ROOT"), "releases"),
+  Ours = fun(Name) -> lists:prefix("relgraph_upgrade", filename:basename(Name)) andalso filename:extension(Name) =:= ".beam" end,
+  InPackage = fun(File) ->
+    case erl_tar:table(File, [compressed]) of
+      {ok, Names} ->
+        case lists:filter(Ours, Names) of
+          [] -> [];
+          Some -> element(2, erl_tar:extract(File, [memory, compressed, {files, Some}]))
+        end;
+      {error, _} -> []
+    end
+  end,
+  InFolder = fun(Folder) ->
+    [{File, Text} || File <- filelib:wildcard(filename:join(Folder, "relgraph_upgrade*.beam")), {ok, Text} <- [file:read_file(File)]]
+  end,
+  New = case {lists:member(Command, ["upgrade", "unpack", "install"]), Args} of
+    {true, [Asked | _]} ->
+      [fun() -> InPackage(Asked) end, fun() -> InFolder(filename:join(Releases, Asked)) end,
+       fun() -> InPackage(filename:join(Releases, os:getenv("RELEASE_NAME") ++ "-" ++ Asked ++ ".tar.gz")) end,
+       fun() -> InPackage(filename:join([Releases, Asked, os:getenv("RELEASE_NAME") ++ ".tar.gz"])) end];
+    _ -> []
+  end,
+  Here = [fun() -> InFolder(Folder) end ||
+    Folder <- [filename:join(Releases, os:getenv("RELEASE_VSN")) | filelib:wildcard(filename:join(Releases, "*"))]],
+  Found = lists:foldl(fun(Look, []) -> Look(); (_, Some) -> Some end, [], New ++ Here),
+  Found =:= [] andalso
+    Say("no version of " ++ os:getenv("RELEASE_NAME") ++ " here can be upgraded while it runs: build with `upgrades: hot`"),
+  Beams = [{list_to_atom(filename:basename(File, ".beam")), File, Text} || {File, Text} <- Found],
+  [{module, _} = code:load_binary(Module, File, Text) || {Module, File, Text} <- Beams],
+  apply(relgraph_upgrade_client, main, [Node, Beams, Command, Args]).'
+
+versions () {
+  need_connection
+  [ ! -e "$RELEASE_REMOTE_VM_ARGS" ] || set -- -args_file "$RELEASE_REMOTE_VM_ARGS" -extra "$@"
+  [ "$1" = -args_file ] || set -- -extra "$@"
+  vm -boot "$REL_VSN_DIR/$RELEASE_BOOT_SCRIPT_CLEAN" -boot_var RELEASE_LIB "$RELEASE_ROOT/lib" \
+    -mode interactive -noshell -noinput -hidden -setcookie "$RELEASE_COOKIE" \
+    "-$RELEASE_DISTRIBUTION" "rpc-$(rand)-$RELEASE_NODE" -dist_listen false -eval "$NODE_NAME$VERSIONS" "$@"
+}
+
 attach () {
   PIPE=$RELEASE_TMP/pipe
   [ -p "$PIPE/erlang.pipe.1.w" ] || fail "no daemon of $RELEASE_NAME was started here: there is no pipe in $PIPE"
@@ -301,6 +384,7 @@ case $1 in
   restart | stop) control "System.$1()" ;;
   pid) control "IO.puts System.pid()" ;;
   ping) ping ;;
+  releases | unpack | install | upgrade | downgrade | commit | remove) versions "$@" ;;
   attach) attach ;;
   version) echo "$RELEASE_NAME $RELEASE_VSN" ;;
   describe) describe ;;

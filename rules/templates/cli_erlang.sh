@@ -27,6 +27,17 @@ Commands for the running system:
     restart          Restarts it without ending the operating system process
     stop             Stops it
 
+Commands that change the version of the running system:
+
+    releases         Lists the versions that are here
+    unpack FILE      Puts an upgrade package here (or VERSION: releases/@@NAME@@-VERSION.tar.gz)
+    install VERSION  Moves the system to a version that is here; a restart brings the old one back
+    commit           Makes the version that runs the one that starts
+    upgrade FILE     Unpacks, installs and commits (also: VERSION)
+    downgrade VERSION
+                     Installs and commits a version that was there before
+    remove VERSION   Removes an old version
+
 Commands that need no running system:
 
     eval "EXPR"      Evaluates Erlang expressions on a new, non-booted system; what follows is init:get_plain_arguments()
@@ -68,21 +79,6 @@ need_sys_config () {
     RELEASE_VM_ARGS=$TARGET
   fi
   export RELEASE_SYS_CONFIG RELEASE_VM_ARGS
-}
-
-# Becomes the VM.
-vm () {
-  ROOTDIR=$RELEASE_ROOT
-  BINDIR=$RELEASE_ROOT/erts-$ERTS_VSN/bin
-  if [ ! -d "$BINDIR" ]; then
-    ERL=$(command -v erl) || fail "the release brings no runtime, and erl is not in PATH"
-    BINDIR=$("$ERL" -boot no_dot_erlang -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-$ERTS_VSN/bin
-    [ -d "$BINDIR" ] || fail "the release needs the runtime system $ERTS_VSN, which the erl in PATH does not have"
-  fi
-  EMU=beam
-  PROGNAME=erl
-  export ROOTDIR BINDIR EMU PROGNAME
-  exec "$BINDIR/erlexec" "$@"
 }
 
 # Starts the system with more flags; what comes later on a command line of the VM wins.
@@ -133,14 +129,6 @@ EVALUATE='
   catch
     Class:Raised:Stack -> Say(erl_error:format_exception(Class, Raised, Stack))
   end.'
-
-# A name without a host is one of this host.
-NODE_NAME='
-  Name = os:getenv("RELEASE_NODE"),
-  Node = case lists:member($@, Name) of
-    true -> list_to_atom(Name);
-    false -> [_, Host] = string:split(atom_to_list(node()), "@"), list_to_atom(Name ++ "@" ++ Host)
-  end,'
 
 # Becomes a hidden node that runs Erlang code.
 connect () {
@@ -205,6 +193,7 @@ case $COMMAND in
   restart | stop) control init "$COMMAND" ;;
   pid) control os getpid ;;
   ping) ping ;;
+  releases | unpack | install | upgrade | downgrade | commit | remove) versions "$COMMAND" "$@" ;;
   attach) attach ;;
   version) echo "$RELEASE_NAME $RELEASE_VSN" ;;
   describe) describe ;;

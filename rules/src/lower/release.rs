@@ -122,6 +122,7 @@ impl Lowering {
             applications: names_of,
             scripts: relx.is_none(),
             layout: if relx.is_some() { "relx" } else { "otp" },
+            hot: self.file.upgrades == Some(Upgrades::Hot),
             environment: common.environment.clone(),
             otp: project.otp.clone(),
         })

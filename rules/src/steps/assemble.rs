@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::boot::{self, Boot};
 use super::compile::Seen;
-use super::{functions, protocols, runtime, scripts, strip};
+use super::{driver, functions, protocols, runtime, scripts, strip};
 use crate::project::BootFacts;
+use crate::vm::DRIVER;
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "assemble", version: 1 };
+pub const RULE: Rule = Rule { name: "assemble", version: 2 };
 /// The name of this step.
 pub const STEP: &str = "assemble";
 /// The schema of the manifest that a release carries.
@@ -59,6 +60,8 @@ pub struct ErlangParts {
     pub scripts: bool,
     /// `relx`, `hot` or `otp`.
     pub layout: &'static str,
+    /// Whether it can be upgraded while it runs.
+    pub hot: bool,
     /// The profile of rebar3.
     pub environment: String,
     /// OTP's version.
@@ -102,6 +105,14 @@ impl Parts {
         }
     }
 
+    fn hot(&self) -> bool {
+        match self {
+            Parts::Mix(mix) => mix.hot,
+            Parts::Erlang(erlang) => erlang.hot,
+            Parts::None => false,
+        }
+    }
+
     fn has_scripts(&self) -> bool {
         match self {
             Parts::Mix(_) => true,
@@ -121,6 +132,9 @@ impl Parts {
         }
         if matches!(self, Parts::Mix(mix) if mix.consolidated) {
             needs.push(protocols::STEP.to_owned());
+        }
+        if self.hot() {
+            needs.push(DRIVER.to_owned());
         }
         needs
     }
@@ -273,6 +287,16 @@ impl Assemble {
         Ok(())
     }
 
+    /// What moves the running system to another version lies beside the boot script, not on the code path.
+    fn upgrade(&self, cx: &StepContext<'_>, tree: &mut TreeBuilder) -> Result<(), StepError> {
+        if !self.parts.hot() {
+            return Ok(());
+        }
+        let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
+        let modules = cx.need(DRIVER)?.output(driver::UPGRADE_OUTPUT)?;
+        lay_over(cx.store, tree, &modules, &format!("releases/{}", facts.version))
+    }
+
     fn manifest(&self, cx: &StepContext<'_>, tree: &mut TreeBuilder) -> Result<(), StepError> {
         let Some(made) = self.parts.made() else { return Ok(()) };
         let facts = Boot::read(cx.store, cx.need(boot::STEP)?)?;
@@ -326,6 +350,9 @@ impl Action for Assemble {
                 parts.digest(format!("input boot {output}"), &cx.need(boot::STEP)?.output(output)?);
             }
         }
+        if self.parts.hot() {
+            parts.digest("input upgrade", &cx.need(DRIVER)?.output(driver::UPGRADE_OUTPUT)?);
+        }
         if let Some(made) = self.parts.made() {
             parts.list("made with", [made.environment, made.elixir.unwrap_or("no Elixir"), made.otp]);
             parts.text("layout", made.layout);
@@ -348,6 +375,7 @@ impl Action for Assemble {
             Parts::Erlang(_) => lay_over(cx.store, &mut tree, &cx.need(boot::STEP)?.output("files")?, "")?,
             Parts::None => {}
         }
+        self.upgrade(cx, &mut tree)?;
         self.manifest(cx, &mut tree)?;
         if self.functions() {
             tree = self.over_placed(cx, tree)?;

@@ -10,7 +10,7 @@ use crate::tool::Tool;
 use crate::vm::{Common, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "driver", version: 1 };
+pub const RULE: Rule = Rule { name: "driver", version: 2 };
 
 /// A program: its name and its text.
 type Source = (&'static str, &'static str);
@@ -74,6 +74,27 @@ const MAKE: [Source; 3] = [
     ("relgraph_make_describe.erl", include_str!("../../beam/relgraph_make_describe.erl")),
 ];
 
+/// What a release carries to be upgraded while it runs: `releases/VERSION/relgraph_upgrade*.beam`.
+const UPGRADE: [Source; 14] = [
+    ("relgraph_upgrade.erl", include_str!("../../beam/relgraph_upgrade.erl")),
+    ("relgraph_upgrade_apply.erl", include_str!("../../beam/relgraph_upgrade_apply.erl")),
+    ("relgraph_upgrade_books.erl", include_str!("../../beam/relgraph_upgrade_books.erl")),
+    ("relgraph_upgrade_children.erl", include_str!("../../beam/relgraph_upgrade_children.erl")),
+    ("relgraph_upgrade_client.erl", include_str!("../../beam/relgraph_upgrade_client.erl")),
+    ("relgraph_upgrade_config.erl", include_str!("../../beam/relgraph_upgrade_config.erl")),
+    ("relgraph_upgrade_environment.erl", include_str!("../../beam/relgraph_upgrade_environment.erl")),
+    ("relgraph_upgrade_files.erl", include_str!("../../beam/relgraph_upgrade_files.erl")),
+    ("relgraph_upgrade_package.erl", include_str!("../../beam/relgraph_upgrade_package.erl")),
+    ("relgraph_upgrade_processes.erl", include_str!("../../beam/relgraph_upgrade_processes.erl")),
+    ("relgraph_upgrade_relup.erl", include_str!("../../beam/relgraph_upgrade_relup.erl")),
+    ("relgraph_upgrade_report.erl", include_str!("../../beam/relgraph_upgrade_report.erl")),
+    ("relgraph_upgrade_rollback.erl", include_str!("../../beam/relgraph_upgrade_rollback.erl")),
+    ("relgraph_upgrade_script.erl", include_str!("../../beam/relgraph_upgrade_script.erl")),
+];
+
+/// The output with the compiled modules that a release carries to be upgraded while it runs.
+pub const UPGRADE_OUTPUT: &str = "upgrade";
+
 /// Compiles the driver with the project's own Erlang, and Elixir where the project needs it.
 pub struct Driver {
     /// What it shares with the others.
@@ -110,7 +131,7 @@ impl Action for Driver {
     fn declare(&self, _cx: &StepContext<'_>) -> Result<Declared, StepError> {
         let mut hasher = Hasher::new();
         let (erlang, elixir) = self.sources();
-        for (name, text) in erlang.iter().chain(elixir) {
+        for (name, text) in erlang.iter().chain(elixir).chain(&UPGRADE) {
             hasher.update(name.as_bytes());
             hasher.update(Digest::of(text.as_bytes()).hex().as_bytes());
         }
@@ -128,13 +149,16 @@ impl Action for Driver {
         let common = Common { env: BTreeMap::new(), pass_env: Default::default(), ..self.common.clone() };
         let vm = Vm::new(cx, &common)?;
         let (erlang, elixir) = self.sources();
-        for (name, text) in erlang.iter().chain(elixir) {
+        for (name, text) in erlang.iter().chain(elixir).chain(&UPGRADE) {
             vm.write(&format!("driver/{name}"), text.as_bytes())?;
         }
         vm.write("ebin/.keep", b"")?;
+        vm.write("upgrade/.keep", b"")?;
         vm.write("rebar3/.keep", b"")?;
         let flags = vec!["-pa".to_owned(), vm.inside("ebin")];
-        let mut start = vec!["-eval".to_owned(), compile(&vm, &erlang)];
+        let mut start = vec!["-eval".to_owned(), compile(&vm, &erlang, "ebin", "report")];
+        // What ships: stripped, and without a trace of where it was compiled.
+        start.extend(["-eval".to_owned(), compile(&vm, &UPGRADE, "upgrade", "report, deterministic, no_debug_info")]);
         if self.rebar3()?.is_some() {
             start.extend(["-run", "relgraph_escript", "unpack"].map(str::to_owned));
             start.extend([vm.inside("tools/rebar3"), vm.inside("rebar3")]);
@@ -151,15 +175,20 @@ impl Action for Driver {
         let kept = |path: &str| path != ".keep";
         let ebin = cx.store.ingest(&vm.real("ebin"), &kept)?;
         let rebar3 = cx.store.ingest(&vm.real("rebar3"), &kept)?;
-        let outputs = BTreeMap::from([("ebin".to_owned(), ebin), ("rebar3".to_owned(), rebar3)]);
+        let upgrade = cx.store.ingest(&vm.real("upgrade"), &kept)?;
+        let outputs = BTreeMap::from([
+            ("ebin".to_owned(), ebin),
+            ("rebar3".to_owned(), rebar3),
+            (UPGRADE_OUTPUT.to_owned(), upgrade),
+        ]);
         Ok(super::ran(finished, outputs))
     }
 }
 
-/// An expression that compiles sources of Erlang, or ends the VM.
-fn compile(vm: &Vm<'_>, sources: &[Source]) -> String {
+/// An expression that compiles sources of Erlang into a folder, or ends the VM.
+fn compile(vm: &Vm<'_>, sources: &[Source], into: &str, options: &str) -> String {
     let files: Vec<String> =
         sources.iter().map(|(name, _)| format!("{:?}", vm.inside(&format!("driver/{name}")))).collect();
-    let options = format!("[report, {{outdir, {:?}}}]", vm.inside("ebin"));
+    let options = format!("[{options}, {{outdir, {:?}}}]", vm.inside(into));
     format!("[{{ok, _}} = compile:file(F, {options}) || F <- [{}]].", files.join(", "))
 }

@@ -172,6 +172,11 @@ impl Sides<'_, '_> {
         let folder = names.protocols();
         let application = format!("{}_protocols", names.name);
         let own = [folder.clone(), format!("{folder}/ebin/{application}.app")];
+        let upgrade = format!("releases/{}/relgraph_upgrade", names.our_version);
+        let rest = finding.path.strip_prefix(&upgrade).and_then(|rest| rest.strip_suffix(".beam"));
+        if finding.theirs.is_none() && rest.is_some_and(|rest| !rest.contains('/')) {
+            return finding.explain(Reason::HotLayout, "it moves the running system to another version");
+        }
         let moved = finding.part == Part::Place && finding.path.starts_with(&folder);
         if moved || (finding.theirs.is_none() && own.contains(&finding.path)) {
             return finding.explain(Reason::HotLayout, "");
