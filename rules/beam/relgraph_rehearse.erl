@@ -160,8 +160,9 @@ start(Which, Vsn, #{release := Release} = Plan) ->
 
 %% Until it answers and has started everything.
 up(#{port := Port} = Node, Plan) ->
-    Modules = ["relgraph_rehearse_node" | installer(Plan)],
-    Files = [filename:join(maps:get(driver, Plan), Module) || Module <- Modules],
+    #{driver := Driver, installer := Installer} = Plan,
+    Beams = lists:sort(filelib:wildcard(filename:join(Installer, "*.beam"))),
+    Files = [filename:rootname(File) || File <- [filename:join(Driver, "relgraph_rehearse_node.beam") | Beams]],
     case rpc(Node, load(Node, Files), Plan) of
         {0, _} ->
             case rpc(Node, call(Node, "started", []), Plan) of
@@ -177,9 +178,6 @@ up(#{port := Port} = Node, Plan) ->
                 up(Node, Plan)
             end
     end.
-
-installer(#{driver := Driver}) ->
-    [filename:basename(File, ".beam") || File <- lists:sort(filelib:wildcard(filename:join(Driver, "relgraph_upgrade*.beam")))].
 
 stop(#{port := Port} = Node, Plan) ->
     control(Node, ["stop"], "stopping", Plan),

@@ -122,7 +122,7 @@ impl Lowering {
             applications: names_of,
             scripts: relx.is_none(),
             layout: if relx.is_some() { "relx" } else { "otp" },
-            hot: self.file.upgrades == Some(Upgrades::Hot),
+            hot: self.file.upgrades.is_hot(),
             environment: common.environment.clone(),
             otp: project.otp.clone(),
         })

@@ -17,6 +17,7 @@ use crate::launch;
 use crate::package;
 use crate::schema;
 use crate::steps::assemble::conflict;
+use crate::steps::driver::UPGRADE_OUTPUT;
 use crate::terms::{self, Value};
 use crate::vm::{Common, DRIVER};
 
@@ -153,6 +154,7 @@ impl Action for Rehearse {
         let pairs = vec![
             ("work", Value::text(prefix.clone())),
             ("driver", Value::text(inside("driver"))),
+            ("installer", Value::text(inside("installer"))),
             ("release", Value::text(&self.release)),
             ("old", Value::text(&self.old.0)),
             ("new", Value::text(&self.new.0)),
@@ -170,6 +172,8 @@ impl Action for Rehearse {
         let mut spec = launch::vm(cx, &self.common, work, flags, start);
         let driver = cx.need(DRIVER)?.output("ebin")?;
         spec.mounts.push(Mount::read_only(cx.store.checkout(&driver)?, inside("driver")));
+        let installer = cx.need(DRIVER)?.output(UPGRADE_OUTPUT)?;
+        spec.mounts.push(Mount::read_only(cx.store.checkout(&installer)?, inside("installer")));
         spec.network = self.settings.network;
         let finished =
             cx.sandbox.run(&spec, cx.cancel, &|stream: Stream, line: &str| cx.line(stream, line))?;

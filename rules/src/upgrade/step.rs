@@ -16,6 +16,7 @@ use super::{Refusal, UpgradeError};
 use crate::etf::{Term, consult_one};
 use crate::layout::Layout;
 use crate::steps::assemble::conflict;
+use crate::steps::driver::UPGRADE_OUTPUT;
 use crate::terms::Value;
 use crate::vm::{Common, DRIVER, Vm};
 
@@ -123,8 +124,6 @@ impl Summary {
 }
 
 const FACTS: &str = "upgrade.json";
-/// The installer, as the driver has it and as a release carries it.
-pub const INSTALLER: &str = "relgraph_upgrade.beam";
 
 impl From<UpgradeError> for StepError {
     fn from(error: UpgradeError) -> Self {
@@ -354,10 +353,11 @@ impl Action for Upgrade {
         let folder = format!("releases/{}", planned.new.version);
         let text = format!("%% coding: utf-8\n{relup}.\n");
         made.push((format!("{folder}/relup"), text.into_bytes()));
-        if let Some(relgraph_cache::Node::File { digest, .. }) =
-            cx.store.lookup(&cx.need(DRIVER)?.output("ebin")?, INSTALLER)?
-        {
-            made.push((format!("{folder}/{INSTALLER}"), cx.store.read(&digest)?));
+        // Those of this relgraph take the place of those that the new release was built with: they know this relup.
+        for (name, node) in cx.store.walk(&cx.need(DRIVER)?.output(UPGRADE_OUTPUT)?)? {
+            if let relgraph_cache::Node::File { digest, .. } = node {
+                made.push((format!("{folder}/{name}"), cx.store.read(&digest)?));
+            }
         }
         let olds: Vec<&Released<'_>> = planned.olds.iter().collect();
         let tree = package::tree(cx.store, &olds, &planned.new, &made)?;
