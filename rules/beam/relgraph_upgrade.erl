@@ -63,7 +63,10 @@ run_open("unpack", [Given], Options) ->
     end;
 run_open("install", [Vsn], Options) ->
     Line = install(Vsn, Options),
-    [Line, "; not permanent: a restart brings back ", relgraph_upgrade_books:permanent(), "\n"];
+    case relgraph_upgrade_books:permanent() of
+        Vsn -> [Line, "; permanent\n"];
+        Other -> [Line, "; not permanent: a restart brings back ", Other, "\n"]
+    end;
 run_open("upgrade", [Given | Rest], Options) ->
     #{name := Name} = relgraph_upgrade_books:running(),
     Vsn =

@@ -166,7 +166,8 @@ with_processes({Ids, Saved}, {_, Now}) when is_map(Saved), is_map(Now) ->
     Keep = fun(Id, Child) ->
         case Now of
             #{Id := Other} -> setelement(2, Child, element(2, Other));
-            #{} -> Child
+            %% Deleted meanwhile: what it was is over.
+            #{} -> setelement(2, Child, undefined)
         end
     end,
     {Ids, maps:map(Keep, Saved)};
