@@ -11,8 +11,9 @@
 -spec main([string()]) -> no_return().
 main([File]) ->
     {ok, Terms} = file:consult(File),
-    Plan = maps:from_list([{Key, texts(Value)} || {Key, Value} <- Terms]),
-    #{work := Work, patience := Patience} = Plan,
+    Given = maps:from_list([{Key, texts(Value)} || {Key, Value} <- Terms]),
+    #{work := Work, patience := Patience, restarted := Restarted} = Given,
+    Plan = Given#{restarted := [list_to_atom(App) || App <- Restarted]},
     Self = self(),
     {Runner, Ref} = spawn_monitor(fun() -> rehearse(Plan#{owner => Self, deadline => deadline(Patience)}) end),
     Answer = wait(Runner, Ref, [], #{}),
@@ -43,11 +44,11 @@ rehearse(#{old := Old, new := New, owner := Owner} = Plan0) ->
     Script = script(Node, Plan),
     {Way, Up} = timed(fun() -> upgrade(Node, Plan) end),
     alive(Script, Plan),
-    {Node2, After, CheckUp} = after_upgrade(Way, Node, Before, Fresh, Plan),
+    {Node2, UpNotes, After, CheckUp} = after_upgrade(Way, Node, Before, Fresh, Plan),
     alive(Script, Plan),
     {_, Down} = timed(fun() -> control(Node2, ["downgrade", Old], "the way back", Plan) end),
     Node3 = again(Way, Node2, Old, Plan),
-    {Notes, CheckDown} = timed(fun() -> check("after the way back", Way, After, Before, Node3, Old, Plan) end),
+    {DownNotes, CheckDown} = timed(fun() -> check("after the way back", Way, After, Before, Node3, Old, Plan) end),
     Used = ended(Script, Plan),
     stop(Node3, Plan),
     #{modules := Modules} = Fresh,
@@ -66,8 +67,8 @@ rehearse(#{old := Old, new := New, owner := Owner} = Plan0) ->
         to => bin(New),
         stages => [#{name => bin(Name), milliseconds => Ms} || {Name, Ms} <- Stages],
         modules => length(Modules),
-        processes => length(Processes),
-        notes => [bin(Note) || Note <- Notes]
+        processes => length([Path || #{path := [_ | _] = Path} <- Processes]),
+        notes => [bin(Note) || Note <- UpNotes ++ DownNotes]
     }}.
 
 %% The new release as it is when nothing came before it.
@@ -87,8 +88,8 @@ upgrade(Node, Plan) ->
 %% What is restarted is compared as it starts.
 after_upgrade(Way, Node, Before, Fresh, #{new := New} = Plan) ->
     Node2 = again(Way, Node, New, Plan),
-    {_, Ms} = timed(fun() -> check("after the upgrade", Way, Before, Fresh, Node2, New, Plan) end),
-    {Node2, snapshot("after", Node2, Plan), Ms}.
+    {Notes, Ms} = timed(fun() -> check("after the upgrade", Way, Before, Fresh, Node2, New, Plan) end),
+    {Node2, Notes, snapshot("after", Node2, Plan), Ms}.
 
 again(running, Node, _, _) ->
     Node;
@@ -104,13 +105,13 @@ check(When, Way, Before, Like, Node, Vsn, Plan) ->
     Failures = lists:append([
         relgraph_rehearse_compare:modules(Now, Like),
         relgraph_rehearse_compare:old_code(Now),
-        [Text || running <- [Way], Text <- relgraph_rehearse_compare:processes(Before, Now, Like)],
+        [Text || running <- [Way], Text <- relgraph_rehearse_compare:processes(Before, Now, Like, maps:get(restarted, Plan))],
         relgraph_rehearse_compare:tree(Now, Like),
         relgraph_rehearse_compare:config(Now, Like),
         relgraph_rehearse_compare:releases(Now, Vsn)
     ]),
     case Failures of
-        [] -> relgraph_rehearse_compare:notes(Now, Like);
+        [] -> [[When, ": ", Text] || running <- [Way], Text <- relgraph_rehearse_compare:ended(Before, Now)];
         _ -> fail([[When, ": ", Text] || Text <- Failures], log(Node))
     end.
 

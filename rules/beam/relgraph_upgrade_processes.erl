@@ -1,7 +1,7 @@
 %% Finds the processes that run a module, and suspends, migrates and resumes them.
 -module(relgraph_upgrade_processes).
 
--export([all/1, running/2, suspend/2, resume/1, state/1, put_back/2, change_code/5, name/1, is_supervisor/1, callback/1]).
+-export([all/1, running/2, suspend/2, resume/1, state/1, put_back/2, change_code/5, name/1, is_supervisor/1, has_children/1, callback/1]).
 -export([children/1, old_code/1, in_old_code/1]).
 
 %% How long a process may take to answer, where the script says nothing.
@@ -17,7 +17,11 @@ of_application(App, Suspended) ->
         Master when is_pid(Master) ->
             case application_master:get_child(Master) of
                 {Root, _} when is_pid(Root) ->
-                    [{undefined, App, Root, [callback(Root)]} | below(Root, Suspended)];
+                    Own = {undefined, App, Root, [callback(Root)]},
+                    case has_children(Root) of
+                        true -> [Own | below(Root, Suspended)];
+                        false -> [Own]
+                    end;
                 _ ->
                     []
             end;
@@ -84,6 +88,15 @@ callback(Pid) ->
 is_supervisor(Pid) ->
     case initial_call(Pid) of
         {supervisor, _, 1} -> true;
+        _ -> false
+    end.
+
+%% What an application starts need not be a supervisor, and one that is not may end over the question for its children. Of the
+%% children of supervisors, their specifications tell.
+has_children(Pid) ->
+    case initial_call(Pid) of
+        {supervisor, _, 1} -> true;
+        {'Elixir.DynamicSupervisor', _, 1} -> true;
         _ -> false
     end.
 

@@ -36,7 +36,12 @@ tree(App) ->
             Master = application_controller:get_master(App),
             true = is_pid(Master),
             {Root, _} = application_master:get_child(Master),
-            {App, Root, supervisor, [relgraph_upgrade_processes:callback(Root)], below(Root)}
+            Children =
+                case relgraph_upgrade_processes:has_children(Root) of
+                    true -> below(Root);
+                    false -> []
+                end,
+            {App, Root, supervisor, [relgraph_upgrade_processes:callback(Root)], Children}
         end,
         none
     ).

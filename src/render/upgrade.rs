@@ -88,15 +88,11 @@ fn verdict(way: &WaySummary) -> String {
     match way.way.as_str() {
         "restart_vm" => "the runtime system has to be restarted".to_owned(),
         "restart_application" => {
-            let restarted = way.applications.iter().filter(|application| restarts(application)).count();
+            let restarted = way.applications.iter().filter(|application| application.is_restarted()).count();
             format!("hot, with {} restarted", count(restarted, "application"))
         }
         _ => format!("hot, {}", count(loaded, "instruction")),
     }
-}
-
-fn restarts(application: &ApplicationSummary) -> bool {
-    application.up.iter().any(|one| one.starts_with("{restart_application,"))
 }
 
 fn lines(application: &ApplicationSummary, out: &mut String) {

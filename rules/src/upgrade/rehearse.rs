@@ -151,7 +151,12 @@ impl Action for Rehearse {
         for name in self.settings.pass_env.iter().filter(|name| !self.settings.env.contains_key(*name)) {
             env.extend(cx.env.get(name).map(|value| (name.clone(), value.clone())));
         }
+        let summary = step::Summary::read(cx.store, cx.need(step::STEP)?)?;
+        let way = summary.ways.iter().find(|way| way.from == self.old.0);
+        let restarted =
+            way.iter().flat_map(|way| &way.applications).filter(|application| application.is_restarted());
         let pairs = vec![
+            ("restarted", Value::texts(restarted.map(|application| application.name.clone()))),
             ("work", Value::text(prefix.clone())),
             ("driver", Value::text(inside("driver"))),
             ("installer", Value::text(inside("installer"))),

@@ -82,6 +82,13 @@ pub struct ApplicationSummary {
     pub down: Vec<String>,
 }
 
+impl ApplicationSummary {
+    /// Whether it is restarted on the way.
+    pub fn is_restarted(&self) -> bool {
+        self.up.iter().any(|one| one.starts_with("{restart_application,"))
+    }
+}
+
 /// A note of a [`WaySummary`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteSummary {
