@@ -69,10 +69,18 @@ impl Pair {
         if !project.dir.join("mix.exs").exists() {
             project.write("mix.exs", &mix(name, "0.1.0", ""));
         }
+        Pair::of(space, name, project, |project| {
+            project.edit("mix.exs", "0.1.0", "0.2.0");
+            change(project);
+        })
+    }
+
+    /// Of a project that is there in the old version, and what is done to make the new one.
+    #[track_caller]
+    pub fn of(space: &TestSpace, name: &str, project: Project, change: impl FnOnce(&Project)) -> Pair {
         let built = project.build().release();
         let kept = space.path(&format!("{name}-old"));
         files::copy(&built, &kept);
-        project.edit("mix.exs", "0.1.0", "0.2.0");
         change(&project);
         project.build();
         Pair { project, old: kept, name: name.to_owned() }

@@ -24,6 +24,15 @@ pub fn project(space: &TestSpace, at: &str, release: &str, files: Files<'_>) -> 
 /// be executed.
 pub fn unpacked(space: &TestSpace, at: &str, release: &str, text: &str) -> Project {
     let project = Project::new(space.path(at), space.store());
+    write_all(&project, text);
+    if project.dir.join("mix.exs").exists() {
+        project.write("release.yaml", &format!("release: {release}\n"));
+    }
+    project
+}
+
+/// Writes files that stand one after the other in a text into a project.
+pub fn write_all(project: &Project, text: &str) {
     for file in text.strip_prefix("=== ").expect("a path").split("\n=== ") {
         let (path, content) = file.split_once('\n').unwrap_or((file, ""));
         let plain = path.strip_prefix("+x ");
@@ -35,10 +44,6 @@ pub fn unpacked(space: &TestSpace, at: &str, release: &str, text: &str) -> Proje
             fs::set_permissions(project.dir.join(path), mode).expect("its mode");
         }
     }
-    if project.dir.join("mix.exs").exists() {
-        project.write("release.yaml", &format!("release: {release}\n"));
-    }
-    project
 }
 
 /// Asserts that `relgraph verify` explains every difference from what Mix makes.

@@ -1,0 +1,172 @@
+//! Upgrades of running nodes, made by `relgraph upgrade` and taken by `bin/NAME`: what was said to work does.
+
+mod support;
+
+use std::fs;
+
+use support::node::Node;
+use support::pair::{Pair, application};
+use support::{TestSpace, small, source};
+
+/// The zoo, in both versions: every kind of process, dependencies that come and go, configuration of every source.
+fn zoo(space: &TestSpace) -> Pair {
+    let text = |version: &str| fs::read_to_string(source(&format!("tests/projects/zoo-{version}"))).expect("a zoo");
+    let project = small::unpacked(space, "zoo", "zoo", &text("0.1.0"));
+    project.write("release.yaml", "release: zoo\nupgrades: hot\n");
+    Pair::of(space, "zoo", project, |project| {
+        for gone in ["lib/zoo/early.ex", "lib/zoo/helper.ex", "lib/zoo/shared.ex"] {
+            fs::remove_file(project.dir.join(gone)).expect("it can be removed");
+        }
+        fs::remove_dir_all(project.dir.join("vendor/gone")).expect("it can be removed");
+        small::write_all(project, &text("0.2.0"));
+    })
+}
+
+/// Asserts that expressions have these values.
+#[track_caller]
+fn all(node: &Node, expected: &[(&str, &str)]) {
+    for (expression, value) in expected {
+        assert_eq!(node.rpc(&format!("IO.inspect({expression}, limit: :infinity)")), *value, "{expression}");
+    }
+}
+
+#[test]
+fn every_kind_of_process_lives_through_an_upgrade_and_back() {
+    let space = TestSpace::new();
+    let pair = zoo(&space);
+    let upgrade = pair.upgrade();
+    assert_eq!(upgrade["ways"][0]["way"], "hot", "{upgrade}");
+    let node = pair.node(&space).with("ZOO", "z");
+    node.daemon("is_pid(Process.whereis(Zoo.Sub))");
+    // States of their own, a child that came meanwhile, a task in flight, a table and a port with somebody behind it.
+    let remember = "
+        :persistent_term.put(:pids, Map.new(Supervisor.which_children(Zoo.Supervisor), &{elem(&1, 0), elem(&1, 1)}))
+        {:ok, guest} = DynamicSupervisor.start_child(Zoo.Dynamic, {Zoo.Guest, :lion})
+        :persistent_term.put(:guest, guest)
+        :gen_event.notify(Zoo.Events, :opened)
+        Zoo.Table.put(:key, 1)
+        parent = spawn(fn -> Process.register(self(), :parent); receive do {:waiting, pid} -> :persistent_term.put(:task, pid) end; Process.sleep(:infinity) end)
+        {:ok, _} = Task.Supervisor.start_child(Zoo.Tasks, Zoo.Work, :wait, [parent])
+        IO.inspect({Zoo.Server.next(), Zoo.Server.next(), Zoo.Machine.flip(), Zoo.Port.echo(\"a\")})";
+    assert_eq!(node.rpc(remember), "{0, 1, {:off, 0}, \"a\"}");
+    all(&node, &[("Zoo.summary()", "{:helped, 41, :zoo, :silence}")]);
+
+    let package = pair.package().display().to_string();
+    let said = node.says(&["upgrade", &package]);
+    assert!(said.starts_with("zoo 0.1.0 -> 0.2.0: "), "{said}");
+    let same = "(for {id, pid, _, _} <- Supervisor.which_children(Zoo.Supervisor), Map.get(:persistent_term.get(:pids), id, pid) != pid, do: id)";
+    let upgraded = [
+        ("Zoo.summary()", "{:assisted, 42, :dep, :moo}"),
+        (same, "[]"),
+        ("Zoo.Server.next()", "2"),
+        ("Zoo.Server.state().since", ":upgrade"),
+        ("Zoo.Machine.flip()", "{:light, 1, :upgrade}"),
+        (":gen_event.call(Zoo.Events, Zoo.Handler, :seen)", "{1, [:opened]}"),
+        ("GenServer.call(:persistent_term.get(:guest), :name)", "{:guest, :lion}"),
+        ("Zoo.Table.put(:other, 2)", "true"),
+        ("{Zoo.Table.get(:key), Zoo.Table.get(:other)}", "{[key: 1], [other: {:new, 2}]}"),
+        ("Zoo.Port.echo(\"b\")", "{:new, \"b\"}"),
+        ("Process.alive?(:persistent_term.get(:task))", "true"),
+        ("Process.whereis(Zoo.Early)", "nil"),
+        ("Agent.get(Zoo.Late, & &1)", "{2, \"z\"}"),
+        ("Agent.get(Extra, & &1)", "\"hello\""),
+        ("Process.whereis(Gone)", "nil"),
+        ("Enum.map(Supervisor.which_children(Zoo.Sub), &elem(&1, 0))", "[:one, :three]"),
+        (
+            "Enum.map(Supervisor.which_children(Zoo.Supervisor), &elem(&1, 0)) |> Enum.reverse() |> Enum.take(3)",
+            "[Zoo.Machine, Zoo.Server, Zoo.Late]",
+        ),
+        (
+            "Enum.sort(Application.get_all_env(:zoo))",
+            "[added: true, provided: {2, \"/values\", \"z\"}, runtime: {2, \"z\"}, static: 2]",
+        ),
+        (
+            ":persistent_term.get(:zoo_config) |> Enum.map(fn {c, n, r} -> {Enum.sort(c), n, r} end)",
+            "[\n  {[provided: {2, \"/values\", \"z\"}, runtime: {2, \"z\"}, static: 2], [added: true],\n   [:dropped]}\n]",
+        ),
+        ("(for m <- [Zoo.Helper, Zoo.Early, Gone], do: :code.is_loaded(m))", "[false, false, false]"),
+    ];
+    all(&node, &upgraded);
+    // The task that was in flight ends with what it knew.
+    let finish = "send(:persistent_term.get(:task), {:finish, self()}); receive do x -> IO.inspect(x) end";
+    assert_eq!(node.rpc(finish), "{:finished, :old}");
+
+    node.says(&["downgrade", "0.1.0"]);
+    let downgraded = [
+        ("Zoo.summary()", "{:helped, 41, :zoo, :silence}"),
+        (same, "[Zoo.Early]"),
+        ("Zoo.Server.next()", "3"),
+        ("Map.has_key?(:sys.get_state(Zoo.Server), :since)", "false"),
+        ("Zoo.Machine.flip()", "{:off, 2}"),
+        (":gen_event.call(Zoo.Events, Zoo.Handler, :seen)", "[:opened]"),
+        ("GenServer.call(:persistent_term.get(:guest), :name)", ":lion"),
+        ("Process.whereis(Zoo.Late)", "nil"),
+        ("Process.whereis(Extra)", "nil"),
+        ("Agent.get(Gone, & &1)", ":here"),
+        ("Enum.map(Supervisor.which_children(Zoo.Sub), &elem(&1, 0))", "[:two, :one]"),
+        (
+            "Enum.sort(Application.get_all_env(:zoo))",
+            "[dropped: true, provided: {1, \"/values\", \"z\"}, runtime: {1, \"z\"}, static: 1]",
+        ),
+    ];
+    all(&node, &downgraded);
+
+    // Up once more, and the new version is the one that starts.
+    node.says(&["upgrade", "0.2.0"]);
+    node.stop();
+    node.daemon("is_pid(Process.whereis(Zoo.Late))");
+    all(&node, &[("Zoo.summary()", "{:assisted, 42, :dep, :moo}"), ("Zoo.Server.state().since", ":boot")]);
+    node.stop();
+}
+
+const FRAGILE: &str = "defmodule Fragile.Server do
+  use GenServer
+  @vsn 1
+  def start_link(_), do: GenServer.start_link(__MODULE__, 0, name: __MODULE__)
+  def next, do: GenServer.call(__MODULE__, :next)
+  def init(n), do: {:ok, n}
+  def handle_call(:next, _from, n), do: {:reply, n, n + 1}
+end
+";
+
+#[test]
+fn a_migration_that_raises_leaves_the_old_version_with_its_processes_and_states() {
+    let space = TestSpace::new();
+    let callback = application("fragile", "Fragile.First, Fragile.Server");
+    let first = FRAGILE.replace("Fragile.Server", "Fragile.First");
+    let files = [
+        ("lib/server.ex", FRAGILE),
+        ("lib/first.ex", &first),
+        ("lib/application.ex", &callback),
+        ("config/runtime.exs", "import Config\nconfig :fragile, version: 1\n"),
+    ];
+    let pair = Pair::new(&space, "fragile", &files, |project| {
+        let migrates = "n + 1}\n  def code_change(1, n, _), do: {:ok, n + 1000}\n  def code_change({:down, 1}, n, _), do: {:ok, n - 1000}";
+        for (file, change) in [
+            ("lib/first.ex", migrates.to_owned()),
+            ("lib/server.ex", migrates.replace("{:ok, n + 1000}", "raise(\"no way #{n}\")")),
+        ] {
+            project.edit(file, "@vsn 1", "@vsn 2");
+            project.edit(file, "n + 1}", &change);
+        }
+        project.edit("config/runtime.exs", "version: 1", "version: 2");
+    });
+    pair.upgrade();
+    let node = pair.node(&space);
+    node.daemon("is_pid(Process.whereis(Fragile.Server))");
+    let pids = "IO.inspect({Process.whereis(Fragile.First), Process.whereis(Fragile.Server), :init.get_status()})";
+    let before = node.rpc(pids);
+    assert_eq!(node.rpc("IO.inspect({Fragile.First.next(), Fragile.Server.next()})"), "{0, 0}");
+    let asked = node.ask(&["upgrade", &pair.package().display().to_string()]);
+    assert_eq!(asked.status, Some(1), "{}{}", asked.out, asked.err);
+    for word in ["Fragile.Server", "no way 1", "code_change"] {
+        assert!(asked.err.contains(word), "no {word} in {}", asked.err);
+    }
+    assert_eq!(node.rpc(pids), before, "the processes are the same");
+    let now = "IO.inspect({Fragile.First.next(), Fragile.Server.next(), Application.get_env(:fragile, :version)})";
+    assert_eq!(node.rpc(now), "{1, 1, 1}", "with the states that they had");
+    let code = "IO.inspect(for m <- [Fragile.First, Fragile.Server], do: m.module_info(:attributes)[:vsn])";
+    assert_eq!(node.rpc(code), "[[1], [1]]", "and the old code");
+    assert!(node.says(&["releases"]).contains("0.1.0 permanent"));
+    node.stop();
+}
