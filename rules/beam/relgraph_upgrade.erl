@@ -32,19 +32,20 @@ guarded(Command, Args, Options) ->
     try register(?LOCK, self()) of
         true ->
             try
-                {ok, run(Command, Args, Options)}
+                {ok, printable(run(Command, Args, Options))}
             catch
                 throw:{relgraph_upgrade, Text} ->
                     {error, printable(Text)};
                 Class:Reason:Stack ->
-                    {error, erl_error:format_exception(Class, Reason, Stack)}
+                    {error, printable(relgraph_upgrade_script:exception(Class, Reason, Stack))}
             end
     catch
         error:badarg -> {error, "another command changes the versions of this system right now"}
     end.
 
+%% Modules of Elixir as people write them.
 printable(Text) ->
-    unicode:characters_to_binary(Text).
+    re:replace(unicode:characters_to_binary(Text), "'Elixir\\.([A-Za-z0-9_.?!]+)'", "\\1", [global, unicode, {return, binary}]).
 
 run(Command, Args, #{root := Root} = Options) ->
     relgraph_upgrade_books:open(Root),
@@ -224,15 +225,20 @@ perform(Plan, Vsn, Private) ->
         case relgraph_upgrade_books:with_folder(Private, Install) of
             {ok, _, _} ->
                 ets:lookup_element(?PLAN, summary, 2);
-            {error, {relgraph_upgrade, Text}} ->
+            {error, {relgraph_upgrade, Text, []}} ->
                 fail("~ts~n~ts goes on as before", [Text, maps:get(vsn, relgraph_upgrade_books:running())]);
+            {error, {relgraph_upgrade, Text, Problems}} ->
+                fail("~ts~nNot everything could be undone:~ts", [Text, [["\n  ", Problem] || Problem <- Problems]]);
             {error, Reason} ->
                 (maps:get(restore, Plan))(),
-                fail("OTP's release handler does not install ~ts: ~tp", [Vsn, Reason])
+                fail("OTP's release handler does not install ~ts: ~ts", [Vsn, reason(Reason)])
         end
     after
         ets:delete(?PLAN)
     end.
+
+reason({'EXIT', {Reason, [_ | _] = Stack}}) -> relgraph_upgrade_script:exception(exit, Reason, Stack);
+reason(Reason) -> io_lib:format("~tp", [Reason]).
 
 %% The only instruction of the script that the release handler is given.
 perform() ->
@@ -240,7 +246,7 @@ perform() ->
     relgraph_upgrade_environment:complete(maps:get(values, Plan)),
     case relgraph_upgrade_script:run(Plan) of
         {ok, Summary} -> ets:insert(?PLAN, {summary, Summary});
-        {error, Text} -> throw({error, {relgraph_upgrade, Text}})
+        {error, Text, Problems} -> throw({error, {relgraph_upgrade, Text, Problems}})
     end.
 
 check(Vsn) ->
