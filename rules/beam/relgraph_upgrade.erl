@@ -48,6 +48,11 @@ printable(Text) ->
     re:replace(unicode:characters_to_binary(Text), "'Elixir\\.([A-Za-z0-9_.?!]+)'", "\\1", [global, unicode, {return, binary}]).
 
 run(Command, Args, #{root := Root} = Options) ->
+    case os:getenv("RELEASE_ROOT") of
+        false -> ok;
+        Root -> ok;
+        Other -> fail("the system that runs is that of ~ts, not of ~ts", [Other, Root])
+    end,
     relgraph_upgrade_books:open(Root),
     [relgraph_upgrade_package:remove_tree(Left) || Left <- filelib:wildcard(filename:join([Root, "releases", ".upgrade-*"]))],
     run_open(Command, Args, Options).
@@ -192,7 +197,9 @@ install(Vsn, #{root := Root} = Options) ->
     try
         [ok = file:write_file(filename:join(Private, atom_to_list(M) ++ ".beam"), Bin) || {M, _, Bin} <- maps:get(beams, Options)],
         Dir = filename:join([Root, "releases", Vsn]),
-        Config = relgraph_upgrade_config:evaluate(Dir, Private, #{vsn => Vsn, root => Root, libs => Libs}),
+        [{ok, Config}, Now] = relgraph_upgrade_config:evaluate_all(
+            [#{vsn => Vsn, root => Root, libs => Libs}, #{vsn => Running, root => Root, libs => Old}], Private
+        ),
         check(Vsn),
         relgraph_upgrade_relup:stand_in(Running, Vsn, Dir, Private, Config),
         Plan = #{
@@ -202,6 +209,8 @@ install(Vsn, #{root := Root} = Options) ->
             vsn => Vsn,
             root => Root,
             values => Config,
+            %% Where the configuration of now cannot be evaluated any more, nobody knows what was set by hand.
+            by_hand => [Kept || {ok, Known} <- [Now], Kept <- relgraph_upgrade_environment:by_hand(Running, Known, Root)],
             restore => relgraph_upgrade_environment:snapshot(Running, Root)
         },
         Loaded = erlang:monotonic_time(millisecond),
@@ -243,7 +252,7 @@ reason(Reason) -> io_lib:format("~tp", [Reason]).
 %% The only instruction of the script that the release handler is given.
 perform() ->
     Plan = ets:lookup_element(?PLAN, plan, 2),
-    relgraph_upgrade_environment:complete(maps:get(values, Plan)),
+    relgraph_upgrade_environment:complete(Plan),
     case relgraph_upgrade_script:run(Plan) of
         {ok, Summary} -> ets:insert(?PLAN, {summary, Summary});
         {error, Text, Problems} -> throw({error, {relgraph_upgrade, Text, Problems}})

@@ -10,6 +10,7 @@ pub mod project;
 pub mod rebar3;
 pub mod small;
 pub mod sources;
+pub mod upgrade;
 pub mod verified;
 
 use std::fs;

@@ -154,7 +154,10 @@ impl Action for Driver {
         let flags = vec!["-pa".to_owned(), vm.inside("ebin")];
         let mut start = vec!["-eval".to_owned(), compile(&vm, &erlang, "ebin", "report")];
         // What ships: stripped, and without a trace of where it was compiled.
-        start.extend(["-eval".to_owned(), compile(&vm, &UPGRADE, "upgrade", "report, deterministic, no_debug_info")]);
+        start.extend([
+            "-eval".to_owned(),
+            compile(&vm, &UPGRADE, "upgrade", "report, deterministic, no_debug_info"),
+        ]);
         if self.rebar3()?.is_some() {
             start.extend(["-run", "relgraph_escript", "unpack"].map(str::to_owned));
             start.extend([vm.inside("tools/rebar3"), vm.inside("rebar3")]);
