@@ -32,21 +32,27 @@ guarded(Command, Args, Options) ->
     try register(?LOCK, self()) of
         true ->
             try
-                {ok, run(Command, Args, Options)}
+                {ok, printable(run(Command, Args, Options))}
             catch
                 throw:{relgraph_upgrade, Text} ->
                     {error, printable(Text)};
                 Class:Reason:Stack ->
-                    {error, erl_error:format_exception(Class, Reason, Stack)}
+                    {error, printable(relgraph_upgrade_script:exception(Class, Reason, Stack))}
             end
     catch
         error:badarg -> {error, "another command changes the versions of this system right now"}
     end.
 
+%% Modules of Elixir as people write them.
 printable(Text) ->
-    unicode:characters_to_binary(Text).
+    re:replace(unicode:characters_to_binary(Text), "'Elixir\\.([A-Za-z0-9_.?!]+)'", "\\1", [global, unicode, {return, binary}]).
 
 run(Command, Args, #{root := Root} = Options) ->
+    case os:getenv("RELEASE_ROOT") of
+        false -> ok;
+        Root -> ok;
+        Other -> fail("the system that runs is that of ~ts, not of ~ts", [Other, Root])
+    end,
     relgraph_upgrade_books:open(Root),
     [relgraph_upgrade_package:remove_tree(Left) || Left <- filelib:wildcard(filename:join([Root, "releases", ".upgrade-*"]))],
     run_open(Command, Args, Options).
@@ -191,7 +197,9 @@ install(Vsn, #{root := Root} = Options) ->
     try
         [ok = file:write_file(filename:join(Private, atom_to_list(M) ++ ".beam"), Bin) || {M, _, Bin} <- maps:get(beams, Options)],
         Dir = filename:join([Root, "releases", Vsn]),
-        Config = relgraph_upgrade_config:evaluate(Dir, Private, #{vsn => Vsn, root => Root, libs => Libs}),
+        [{ok, Config}, Now] = relgraph_upgrade_config:evaluate_all(
+            [#{vsn => Vsn, root => Root, libs => Libs}, #{vsn => Running, root => Root, libs => Old}], Private
+        ),
         check(Vsn),
         relgraph_upgrade_relup:stand_in(Running, Vsn, Dir, Private, Config),
         Plan = #{
@@ -201,6 +209,8 @@ install(Vsn, #{root := Root} = Options) ->
             vsn => Vsn,
             root => Root,
             values => Config,
+            %% Where the configuration of now cannot be evaluated any more, nobody knows what was set by hand.
+            by_hand => [Kept || {ok, Known} <- [Now], Kept <- relgraph_upgrade_environment:by_hand(Running, Known, Root)],
             restore => relgraph_upgrade_environment:snapshot(Running, Root)
         },
         Loaded = erlang:monotonic_time(millisecond),
@@ -224,23 +234,28 @@ perform(Plan, Vsn, Private) ->
         case relgraph_upgrade_books:with_folder(Private, Install) of
             {ok, _, _} ->
                 ets:lookup_element(?PLAN, summary, 2);
-            {error, {relgraph_upgrade, Text}} ->
+            {error, {relgraph_upgrade, Text, []}} ->
                 fail("~ts~n~ts goes on as before", [Text, maps:get(vsn, relgraph_upgrade_books:running())]);
+            {error, {relgraph_upgrade, Text, Problems}} ->
+                fail("~ts~nNot everything could be undone:~ts", [Text, [["\n  ", Problem] || Problem <- Problems]]);
             {error, Reason} ->
                 (maps:get(restore, Plan))(),
-                fail("OTP's release handler does not install ~ts: ~tp", [Vsn, Reason])
+                fail("OTP's release handler does not install ~ts: ~ts", [Vsn, reason(Reason)])
         end
     after
         ets:delete(?PLAN)
     end.
 
+reason({'EXIT', {Reason, [_ | _] = Stack}}) -> relgraph_upgrade_script:exception(exit, Reason, Stack);
+reason(Reason) -> io_lib:format("~tp", [Reason]).
+
 %% The only instruction of the script that the release handler is given.
 perform() ->
     Plan = ets:lookup_element(?PLAN, plan, 2),
-    relgraph_upgrade_environment:complete(maps:get(values, Plan)),
+    relgraph_upgrade_environment:complete(Plan),
     case relgraph_upgrade_script:run(Plan) of
         {ok, Summary} -> ets:insert(?PLAN, {summary, Summary});
-        {error, Text} -> throw({error, {relgraph_upgrade, Text}})
+        {error, Text, Problems} -> throw({error, {relgraph_upgrade, Text, Problems}})
     end.
 
 check(Vsn) ->

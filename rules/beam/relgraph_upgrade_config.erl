@@ -2,21 +2,36 @@
 %% Providers run in a system of their own, with the version's own code, as at a boot.
 -module(relgraph_upgrade_config).
 
--export([evaluate/3, main/0]).
+-export([evaluate_all/2, main/0]).
 %% The last of the providers.
 -export([load/2]).
 
 -define(PATIENCE, 120000).
 
-%% The configuration of the version whose files are in `Dir'. `Private' is a folder that only we can read, with our modules in it.
--spec evaluate(file:filename(), file:filename(), map()) -> [{atom(), [{atom(), term()}]}].
-evaluate(Dir, Private, #{vsn := Vsn} = Release) ->
+%% The configurations of versions, side by side; the first one has to be there. `Private' is a folder that only we can read, with our
+%% modules in it.
+-spec evaluate_all([map()], file:filename()) -> [{ok, [{atom(), [{atom(), term()}]}]} | error].
+evaluate_all([First | Others], Private) ->
+    Waiting = [spawn_monitor(fun() -> exit({evaluated, catch {ok, evaluate(Other, Private)}}) end) || Other <- Others],
+    Config = evaluate(First, Private),
+    [{ok, Config} | [evaluated(Ref) || {_, Ref} <- Waiting]].
+
+evaluated(Ref) ->
+    receive
+        {'DOWN', Ref, _, _, {evaluated, {ok, Config}}} -> {ok, Config};
+        {'DOWN', Ref, _, _, _} -> error
+    end.
+
+evaluate(#{vsn := Vsn, root := Root} = Release, Parent) ->
+    Dir = filename:join([Root, "releases", Vsn]),
+    Private = filename:join(Parent, "config-" ++ Vsn),
     Text = text(Dir),
     Config = included(consult(Text, filename:join(Dir, "sys.config")), Dir),
     case proplists:get_value(config_provider_init, proplists:get_value(elixir, Config, [])) of
         #{providers := _} ->
+            ok = file:make_dir(Private),
             ok = private(filename:join(Private, "sys.config"), Text),
-            provided(Vsn, Dir, Private, Release);
+            provided(Vsn, Dir, Private, Parent, Release);
         _ ->
             Config
     end.
@@ -107,7 +122,7 @@ other(Name, Dir) ->
         [] -> fail("sys.config includes ~ts, which cannot be read", [Name])
     end.
 
-provided(Vsn, Dir, Private, #{root := Root, libs := Libs}) ->
+provided(Vsn, Dir, Private, Parent, #{root := Root, libs := Libs}) ->
     Out = filename:join(Private, "config.etf"),
     ok = private(filename:join(Private, "libs.etf"), term_to_binary([filename:join(D, "ebin") || {_, _, D} <- Libs])),
     Boot =
@@ -118,7 +133,7 @@ provided(Vsn, Dir, Private, #{root := Root, libs := Libs}) ->
     Args =
         Boot ++
             ["-boot_var", "RELEASE_LIB", filename:join(Root, "lib"), "-mode", "interactive", "-noshell", "-noinput"] ++
-            ["-config", filename:join(Private, "sys"), "-pa", Private, "-s", atom_to_list(?MODULE), "main"],
+            ["-config", filename:join(Private, "sys"), "-pa", Parent, "-s", atom_to_list(?MODULE), "main"],
     Env = [
         {"RELEASE_VSN", Vsn},
         {"RELEASE_SYS_CONFIG", filename:join(Private, "sys")},

@@ -1,7 +1,7 @@
 %% The environment of applications: as it was, and what cannot be written into a file.
 -module(relgraph_upgrade_environment).
 
--export([snapshot/2, readable/1, complete/1]).
+-export([snapshot/2, readable/1, complete/1, by_hand/3]).
 
 %% Returns a function that puts everything back as it is now.
 snapshot(Running, Root) ->
@@ -12,6 +12,29 @@ snapshot(Running, Root) ->
         %% Versions and lists of modules, which come with the environment of a file.
         _ = application_controller:change_application_data(Specs, Values),
         lists:foreach(fun restore/1, Values)
+    end.
+
+%% What was set while the system ran: neither the files of its version nor its configuration say it. It stays.
+by_hand(Running, Config, Root) ->
+    Specs = specifications(filename:join([Root, "releases", Running, "start.boot"])),
+    Files = [{App, proplists:get_value(env, Keys, [])} || {application, App, Keys} <- Specs],
+    Known = fun(App, Key) -> Key =:= included_applications orelse has(App, Key, Files) orelse has(App, Key, Config) orelse by_flag(App, Key) end,
+    [
+        {App, Kept}
+     || {App, _, _} <- application:loaded_applications(),
+        lists:keymember(App, 2, Specs),
+        Kept <- [[Value || {Key, _} = Value <- application:get_all_env(App), not Known(App, Key)]],
+        Kept =/= []
+    ].
+
+has(App, Key, All) ->
+    lists:keymember(Key, 1, proplists:get_value(App, All, [])).
+
+%% `-App Key Value' on the command line.
+by_flag(App, Key) ->
+    case init:get_argument(App) of
+        {ok, Flags} -> lists:any(fun(Words) -> lists:member(atom_to_list(Key), Words) end, Flags);
+        error -> false
     end.
 
 restore({App, Values}) ->
@@ -38,6 +61,12 @@ is_readable(Value) when is_tuple(Value) -> is_readable(tuple_to_list(Value));
 is_readable(Value) when is_map(Value) -> is_readable(maps:to_list(Value));
 is_readable(_) -> true.
 
-%% Puts in place what the file could not hold.
-complete(Config) ->
-    [application:set_env(App, Key, Value) || {App, Values} <- Config, {Key, Value} <- Values, not is_readable(Value)].
+%% Puts in place what the file could not hold, and what was set by hand and is said by nobody else.
+complete(#{values := Config, by_hand := ByHand}) ->
+    [application:set_env(App, Key, Value) || {App, Values} <- Config, {Key, Value} <- Values, not is_readable(Value)],
+    [
+        application:set_env(App, Key, Value)
+     || {App, Values} <- ByHand,
+        {Key, Value} <- Values,
+        application:get_env(App, Key) =:= undefined
+    ].

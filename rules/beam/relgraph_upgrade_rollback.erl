@@ -7,22 +7,42 @@
 
 %% The journal has the newest entry first. Returns what could not be undone.
 -spec run([term()], map()) -> [iodata()].
-run(Journal, #{old := Old, script := Script} = Plan) ->
+run(Journal, Plan) ->
     Resumed = lists:usort([Pid || {resumed, Pid} <- Journal, is_process_alive(Pid)]),
     Suspended = lists:usort([Pid || {suspended, Pid} <- Journal, is_process_alive(Pid)]),
-    [relgraph_upgrade_processes:suspend(Pid, default) || Pid <- Resumed],
-    Migrated = lists:append([back(Entry, up, Resumed) || Entry <- Journal]),
-    Early = [attempt(Undo) || {undo, early, Undo} <- Journal],
-    [code_path(Lib, Before, Now) || {path, Lib, Before, Now} <- Journal],
+    Before = maps:from_list([{Module, Code} || {before, Module, Code} <- Journal]),
     Loaded = lists:usort([Module || {loaded, Module} <- Journal]),
-    Modules = [module(Module, Plan) || Module <- Loaded],
-    Environment = attempt(maps:get(restore, Plan)),
-    MigratedLater = lists:append([back(Entry, down, Resumed) || Entry <- Journal]),
-    States = [state(Pid, Journal) || Pid <- Suspended, changed(Pid, Journal), not lists:member(Pid, Migrated ++ MigratedLater)],
+    Again = each(fun(Pid) -> again(Pid) end, Resumed),
+    Up = [Pid || Entry <- Journal, Pid <- back(Entry, up, Resumed)],
+    Early = each(fun(Undo) -> Undo() end, [Undo || {undo, early, Undo} <- Journal]),
+    Paths = each(fun({Lib, Old, Now}) -> code_path(Lib, Old, Now) end, [{Lib, Old, Now} || {path, Lib, Old, Now} <- Journal]),
+    Modules = each(fun(Module) -> module(Module, Before) end, Loaded),
+    Environment = each(fun(Restore) -> Restore() end, [maps:get(restore, Plan)]),
+    Down = [Pid || Entry <- Journal, Pid <- back(Entry, down, Resumed)],
+    Changed = [Pid || Pid <- Suspended, changed(Pid, Journal), not lists:member(Pid, Up ++ Down)],
+    States = each(fun(Pid) -> state(Pid, Journal) end, Changed),
     [relgraph_upgrade_processes:resume(Pid) || Pid <- Suspended],
-    Late = [attempt(Undo) || {undo, late, Undo} <- Journal],
-    _ = {Old, Script},
-    [Problem || Problem <- Early ++ Modules ++ [Environment] ++ States ++ Late, Problem =/= ok].
+    Late = each(fun(Undo) -> Undo() end, [Undo || {undo, late, Undo} <- Journal]),
+    Again ++ Early ++ Paths ++ Modules ++ Environment ++ States ++ Late.
+
+%% Goes on where something cannot be undone: nothing is to stay suspended. A function returns text where it knows what is wrong.
+each(Fun, List) ->
+    lists:append([attempt(fun() -> Fun(One) end) || One <- List]).
+
+attempt(Fun) ->
+    try Fun() of
+        {problem, Text} -> [Text];
+        _ -> []
+    catch
+        throw:{relgraph_upgrade, Text} -> [Text];
+        Class:Reason:Stack -> [["could not be undone: ", relgraph_upgrade_script:exception(Class, Reason, lists:sublist(Stack, 3))]]
+    end.
+
+again(Pid) ->
+    case relgraph_upgrade_processes:suspend(Pid, default) of
+        {error, Text} -> {problem, [name(Pid), " ", Text, ", and was not changed back"]};
+        _ -> ok
+    end.
 
 %% A process that went on with its new state is migrated back. Returns those that were.
 back({changed, Pid, Module, Mode, Vsn, Extra}, Mode, Resumed) ->
@@ -60,7 +80,7 @@ state(Pid, Journal) ->
         States ->
             case relgraph_upgrade_processes:put_back(Pid, lists:last(States)) of
                 ok -> ok;
-                {error, Text} -> Text
+                {error, Text} -> {problem, Text}
             end
     end.
 
@@ -69,7 +89,7 @@ code_path(Lib, Before, _) when is_list(Before) ->
 code_path(_, _, Now) ->
     code:del_path(Now).
 
-module(Module, #{before := Before}) ->
+module(Module, Before) ->
     case Before of
         #{Module := absent} ->
             case code:soft_purge(Module) andalso code:delete(Module) of
@@ -77,7 +97,7 @@ module(Module, #{before := Before}) ->
                 false -> ok
             end;
         #{Module := {_, none}} ->
-            io_lib:format("~tp stays as it is now: the code that ran before is in no file", [Module]);
+            problem("~tp stays as it is now: the code that ran before is in no file", [Module]);
         #{Module := {File, Bin}} ->
             case code:is_loaded(Module) =/= false andalso Module:module_info(md5) =:= code:module_md5(Bin) of
                 true -> ok;
@@ -91,7 +111,7 @@ load(Module, File, Bin, Attempts) ->
         true ->
             case code:load_binary(Module, File, Bin) of
                 {module, Module} -> ok;
-                {error, Reason} -> io_lib:format("~tp could not be loaded again: ~tp", [Module, Reason])
+                {error, Reason} -> problem("~tp could not be loaded again: ~tp", [Module, Reason])
             end;
         false ->
             Pids = relgraph_upgrade_processes:old_code(Module),
@@ -99,17 +119,11 @@ load(Module, File, Bin, Attempts) ->
             case Attempts of
                 0 ->
                     Who = lists:join(", ", [name(Pid) || Pid <- Pids]),
-                    io_lib:format("~tp stays at its new code, for ~ts still runs the code from before: restart the system", [Module, Who]);
+                    problem("~tp stays at its new code, for ~ts still runs the code from before: restart the system", [Module, Who]);
                 _ ->
                     load(Module, File, Bin, Attempts - 1)
             end
     end.
 
-attempt(Undo) ->
-    try
-        _ = Undo(),
-        ok
-    catch
-        throw:{relgraph_upgrade, Text} -> Text;
-        _:Reason -> io_lib:format("could not be undone: ~tp", [Reason])
-    end.
+problem(Format, Args) ->
+    {problem, io_lib:format(Format, Args)}.

@@ -2,7 +2,7 @@
 %% with its state.
 -module(relgraph_upgrade_script).
 
--export([run/1, vsn/1, note/1, is_running/0]).
+-export([run/1, vsn/1, note/1, is_running/0, exception/3]).
 
 -import(relgraph_upgrade_processes, [name/1]).
 
@@ -11,17 +11,17 @@
 
 %% `script', `libs' (of the version to install, with absolute folders), `old' (those of the version that runs), `restore' (puts the
 %% environment back).
--spec run(map()) -> {ok, map()} | {error, iodata()}.
+-spec run(map()) -> {ok, map()} | {error, iodata(), [iodata()]}.
 run(#{script := Script} = Plan) ->
     put(?JOURNAL, []),
     try
         Modules = [M || {Step, {M, _, _}} <- Script, Step =:= load orelse Step =:= remove],
         check_old(Script),
+        [note({before, M, before(M, maps:get(old, Plan))}) || M <- lists:usort(Modules)],
         State = #{
             libs => maps:get(libs, Plan),
             bins => #{},
             vsns => #{},
-            before => maps:from_list([{M, before(M, maps:get(old, Plan))} || M <- lists:usort(Modules)]),
             suspended => [],
             stopped => [],
             unpurged => []
@@ -40,13 +40,21 @@ run(#{script := Script} = Plan) ->
 failed(Text, Plan) ->
     Journal = get(?JOURNAL),
     put(?JOURNAL, closed),
-    case relgraph_upgrade_rollback:run(Journal, Plan) of
-        [] -> {error, Text};
-        Problems -> {error, [Text, [["\n", Problem] || Problem <- Problems]]}
-    end.
+    {error, Text, relgraph_upgrade_rollback:run(Journal, Plan)}.
 
+%% Arguments are left out: they may be states, and configurations with secrets.
+exception(error, #{'__exception__' := true, '__struct__' := Name} = Exception, Stack) ->
+    Message = 'Elixir.Exception':message(Exception),
+    io_lib:format("~tp: ~ts~ts", [Name, Message, [["\n  in ", call(Call)] || Call <- Stack]]);
 exception(Class, Reason, Stack) ->
-    string:trim(erl_error:format_exception(Class, Reason, Stack)).
+    string:trim(erl_error:format_exception(Class, Reason, [arity(Call) || Call <- Stack])).
+
+call(Call) ->
+    {M, F, A, Where} = arity(Call),
+    io_lib:format("~tp:~tp/~p (~ts:~p)", [M, F, A, proplists:get_value(file, Where, ""), proplists:get_value(line, Where, 0)]).
+
+arity({M, F, Args, Where}) when is_list(Args) -> {M, F, length(Args), Where};
+arity(Call) -> Call.
 
 %% Writes down what was done.
 note(Entry) ->
@@ -272,15 +280,15 @@ change_code(Pid, Module, Mode, Vsn, Extra) ->
         {error, Reason} ->
             case is_process_alive(Pid) of
                 true ->
-                    Shown = io_lib:format("~tp", [reason(Reason)]),
-                    fail("~tp:code_change(~tp, …) of ~ts failed: ~ts", [Module, Vsn, name(Pid), Shown]);
+                    fail("~tp:code_change(~tp, …) of ~ts failed: ~ts", [Module, Vsn, name(Pid), reason(Reason)]);
                 false ->
-                    fail("~tp:code_change(~tp, …) ended the process ~p: ~tp", [Module, Vsn, Pid, reason(Reason)])
+                    fail("~tp:code_change(~tp, …) ended the process ~p: ~ts", [Module, Vsn, Pid, reason(Reason)])
             end
     end.
 
-reason({'EXIT', {Reason, [Top | _]}}) -> {Reason, Top};
-reason(Reason) -> Reason.
+reason({'EXIT', {Reason, [_ | _] = Stack}}) -> ["\n", exception(error, Reason, lists:sublist(Stack, 3))];
+reason({'EXIT', Reason}) -> reason(Reason);
+reason(Reason) -> io_lib:format("~tp", [Reason]).
 
 make_room(Module, soft_purge) -> refuse_old(Module);
 make_room(Module, _) -> code:purge(Module).

@@ -11,6 +11,7 @@ pub mod project;
 pub mod rebar3;
 pub mod small;
 pub mod sources;
+pub mod upgrade;
 pub mod verified;
 
 use std::fs;

@@ -63,6 +63,7 @@ impl Drop for Marked {
 pub struct Node {
     program: PathBuf,
     marked: Marked,
+    wrapper: Vec<String>,
 }
 
 impl Node {
@@ -78,12 +79,18 @@ impl Node {
             ("RELEASE_DISTRIBUTION", "sname".to_owned()),
             ("RELEASE_NODE", format!("{}@localhost", marked.name)),
         ]);
-        Node { program: folder.join("bin").join(name), marked }
+        Node { program: folder.join("bin").join(name), marked, wrapper: Vec::new() }
     }
 
     /// With one more variable.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.marked.env.insert(name, value.to_owned());
+        self
+    }
+
+    /// Started by another program.
+    pub fn by(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper.extend(wrapper.iter().map(|&word| word.to_owned()));
         self
     }
 
@@ -97,8 +104,15 @@ impl Node {
     }
 
     fn started(&self, program: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(args).env_clear().envs(&self.marked.env).current_dir("/").stdin(Stdio::null());
+        let mut words = self.wrapper.iter().map(Path::new).chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
+        command
+            .args(words)
+            .args(args)
+            .env_clear()
+            .envs(&self.marked.env)
+            .current_dir("/")
+            .stdin(Stdio::null());
         command
     }
 
