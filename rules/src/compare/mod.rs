@@ -22,10 +22,7 @@ use side::Kind;
 
 pub use archive::unpack;
 pub use contents::{Contents, contents};
-pub use report::{
-    Application, ApplicationChange, ApplicationModules, ApplicationSize, Applications, Change, Comparison,
-    Config, ConfigChange, FileChange, FileRole, How, ModuleChange, Release, SCHEMA, Sizes,
-};
+pub use report::*;
 pub use side::Side;
 
 /// In the place of an application: the consolidated protocols of a release.
@@ -85,6 +82,7 @@ pub fn compare(old: &Side<'_>, new: &Side<'_>) -> Result<Comparison, CompareErro
         config,
         files,
         sizes,
+        ..Comparison::default()
     })
 }
 
@@ -129,6 +127,7 @@ fn applications(old: &Opened<'_>, new: &Opened<'_>) -> Applications {
                     new_version: other.version.clone(),
                     old_mode: found.mode.clone(),
                     new_mode: other.mode.clone(),
+                    ..ApplicationChange::default()
                 });
             }
             Some(_) => applications.unchanged += 1,
@@ -149,6 +148,7 @@ fn found_application(name: &str, found: &release::Found) -> Application {
         mode: found.mode.clone(),
         modules: found.modules,
         size: found.size,
+        ..Application::default()
     }
 }
 
@@ -172,9 +172,7 @@ fn modules(
         }
         let entry = by_application.entry(application.clone()).or_insert_with(|| ApplicationModules {
             application: application.clone(),
-            added: Vec::new(),
-            removed: Vec::new(),
-            changed: Vec::new(),
+            ..ApplicationModules::default()
         });
         match (change, one, other) {
             (Change::Added, ..) => entry.added.push(module),
@@ -233,6 +231,7 @@ fn files(old: &Opened<'_>, new: &Opened<'_>, differing: &BTreeMap<String, Change
             change: *change,
             old_size: one.map(|file| file.kind.size()),
             new_size: other.map(|file| file.kind.size()),
+            ..FileChange::default()
         });
     }
     files
@@ -263,5 +262,10 @@ fn sizes(old: &Opened<'_>, new: &Opened<'_>) -> Sizes {
         old: size(old, name),
         new: size(new, name),
     };
-    Sizes { old: total(old), new: total(new), applications: names.into_iter().map(application).collect() }
+    Sizes {
+        old: total(old),
+        new: total(new),
+        applications: names.into_iter().map(application).collect(),
+        ..Sizes::default()
+    }
 }
