@@ -60,6 +60,11 @@ impl Instruction {
         static TABLE: LazyLock<Vec<&str>> = LazyLock::new(|| NAMES.split(' ').collect());
         TABLE.get(usize::from(self.code).wrapping_sub(1)).copied().unwrap_or("unknown")
     }
+
+    /// Whether it only says where in the source the code comes from.
+    pub fn is_line(&self) -> bool {
+        LINES.contains(&self.code)
+    }
 }
 
 /// Functions by name and arity, in the order of their names.
