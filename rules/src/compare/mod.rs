@@ -1,6 +1,7 @@
 //! Comparing two releases: applications, modules, configuration, files, sizes.
 
 mod archive;
+mod bill;
 mod config;
 mod contents;
 pub mod mask;
@@ -21,6 +22,7 @@ use release::{Opened, Placed};
 use side::Kind;
 
 pub use archive::unpack;
+pub use bill::{Bill, BilledApplication, BilledFile, bill};
 pub use contents::{Contents, contents};
 pub use report::{
     Application, ApplicationChange, ApplicationModules, ApplicationSize, Applications, Change, Comparison,
