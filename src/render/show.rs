@@ -181,6 +181,7 @@ mod tests {
             mode: Some("permanent".into()),
             modules: 2,
             size,
+            ..Application::default()
         };
         let shown = Shown {
             contents: Contents {

@@ -38,6 +38,7 @@ pub(super) fn compare(old: &[u8], new: &[u8], versions: [&str; 2]) -> Config {
             old,
             new,
             masked,
+            ..ConfigChange::default()
         });
     }
     Config { keys: changes, ..Config::default() }

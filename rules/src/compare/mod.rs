@@ -24,10 +24,7 @@ use side::Kind;
 pub use archive::unpack;
 pub use bill::{Bill, BilledApplication, BilledFile, bill};
 pub use contents::{Contents, contents};
-pub use report::{
-    Application, ApplicationChange, ApplicationModules, ApplicationSize, Applications, Change, Comparison,
-    Config, ConfigChange, FileChange, FileRole, How, ModuleChange, Release, SCHEMA, Sizes,
-};
+pub use report::*;
 pub use side::Side;
 
 /// In the place of an application: the consolidated protocols of a release.
@@ -87,6 +84,7 @@ pub fn compare(old: &Side<'_>, new: &Side<'_>) -> Result<Comparison, CompareErro
         config,
         files,
         sizes,
+        ..Comparison::default()
     })
 }
 
@@ -131,6 +129,7 @@ fn applications(old: &Opened<'_>, new: &Opened<'_>) -> Applications {
                     new_version: other.version.clone(),
                     old_mode: found.mode.clone(),
                     new_mode: other.mode.clone(),
+                    ..ApplicationChange::default()
                 });
             }
             Some(_) => applications.unchanged += 1,
@@ -151,6 +150,7 @@ fn found_application(name: &str, found: &release::Found) -> Application {
         mode: found.mode.clone(),
         modules: found.modules,
         size: found.size,
+        ..Application::default()
     }
 }
 
@@ -174,9 +174,7 @@ fn modules(
         }
         let entry = by_application.entry(application.clone()).or_insert_with(|| ApplicationModules {
             application: application.clone(),
-            added: Vec::new(),
-            removed: Vec::new(),
-            changed: Vec::new(),
+            ..ApplicationModules::default()
         });
         match (change, one, other) {
             (Change::Added, ..) => entry.added.push(module),
@@ -235,6 +233,7 @@ fn files(old: &Opened<'_>, new: &Opened<'_>, differing: &BTreeMap<String, Change
             change: *change,
             old_size: one.map(|file| file.kind.size()),
             new_size: other.map(|file| file.kind.size()),
+            ..FileChange::default()
         });
     }
     files
@@ -265,5 +264,10 @@ fn sizes(old: &Opened<'_>, new: &Opened<'_>) -> Sizes {
         old: size(old, name),
         new: size(new, name),
     };
-    Sizes { old: total(old), new: total(new), applications: names.into_iter().map(application).collect() }
+    Sizes {
+        old: total(old),
+        new: total(new),
+        applications: names.into_iter().map(application).collect(),
+        ..Sizes::default()
+    }
 }

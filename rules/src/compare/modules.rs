@@ -33,6 +33,7 @@ pub(super) fn compare(module: &str, old: &[u8], new: &[u8]) -> ModuleChange {
         behaviours_removed,
         old_vsn: old.and_then(|info| info.vsn),
         new_vsn: new.and_then(|info| info.vsn),
+        ..ModuleChange::default()
     }
 }
 

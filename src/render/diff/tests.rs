@@ -8,17 +8,7 @@ fn release(version: &str, erts: &str) -> Release {
 }
 
 fn module(name: &str, how: How) -> ModuleChange {
-    ModuleChange {
-        module: name.into(),
-        how,
-        protocol: false,
-        exports_added: Vec::new(),
-        exports_removed: Vec::new(),
-        behaviours_added: Vec::new(),
-        behaviours_removed: Vec::new(),
-        old_vsn: None,
-        new_vsn: None,
-    }
+    ModuleChange { module: name.into(), how, ..ModuleChange::default() }
 }
 
 fn nothing() -> Comparison {
@@ -27,11 +17,7 @@ fn nothing() -> Comparison {
         same: true,
         old: release("0.1.0", "13.1.5"),
         new: release("0.1.0", "13.1.5"),
-        applications: Applications::default(),
-        modules: Vec::new(),
-        config: Config::default(),
-        files: Vec::new(),
-        sizes: Sizes::default(),
+        ..Comparison::default()
     }
 }
 
@@ -45,6 +31,7 @@ fn key(name: &str, change: Change, old: Option<&str>, new: Option<&str>) -> Conf
         old,
         new,
         masked,
+        ..ConfigChange::default()
     }
 }
 
@@ -64,6 +51,7 @@ fn a_page_tells_what_differs() {
         new_version: "0.2.0".into(),
         old_mode: Some("permanent".into()),
         new_mode: Some("load".into()),
+        ..ApplicationChange::default()
     });
     let mut code = module("Elixir.Demo.Server", How::Code);
     code.exports_added = (0..5).map(|arity| Function { name: "call".into(), arity }).collect();
@@ -87,9 +75,10 @@ fn a_page_tells_what_differs() {
         change: Change::Changed,
         old_size: Some(1200),
         new_size: Some(999),
+        ..FileChange::default()
     });
     let size = ApplicationSize { application: "demo".into(), old: Some(1200), new: Some(2500) };
-    comparison.sizes = Sizes { old: 1_000_000, new: 1_001_300, applications: vec![size] };
+    comparison.sizes = Sizes { old: 1_000_000, new: 1_001_300, applications: vec![size], ..Sizes::default() };
     let expected = "\
 demo 0.1.0 -> 0.2.0: 2 modules with other code, 3 config keys, same runtime
 
@@ -146,6 +135,7 @@ fn lists_are_opened_up_one_by_one() {
             change: Change::Added,
             old_size: None,
             new_size: Some(1),
+            ..FileChange::default()
         })
         .collect();
     let long = "x".repeat(100);
