@@ -1,7 +1,7 @@
 //! Who builds, and from which commit: what the repository and the environment say, for the record of a release.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -90,22 +90,21 @@ pub fn builder(root: &Path, env: &BTreeMap<String, String>) -> Option<Builder> {
     Some(Builder { name, email, service: None, job: None })
 }
 
-/// What is checked out in `root`. `folders` are those that belong to the project: it, and what lies beside it.
-pub fn commit(root: &Path, folders: &[PathBuf], env: &BTreeMap<String, String>) -> Option<Commit> {
+/// What is checked out in `root`, the project's folder.
+pub fn commit(root: &Path, env: &BTreeMap<String, String>) -> Option<Commit> {
     let id = git(root, env, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
     let branch = git(root, env, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
     let tag = git(root, env, &["tag", "--points-at", "HEAD"]);
     let tag = tag.and_then(|tags| tags.lines().next().map(str::to_owned));
-    let differs = |folder: &PathBuf| {
-        // What is built there is not what it is built from.
-        let asked =
-            ["status", "--porcelain", "--untracked-files=normal", "--", ".", ":(exclude,glob)**/_build/**"];
-        git(folder, env, &asked)
-    };
-    let dirty = std::iter::once(root.to_owned())
-        .chain(folders.iter().cloned())
-        .any(|folder| differs(&folder).is_some());
-    Some(Commit { id, branch, tag, dirty })
+    Some(Commit { id, branch, tag, dirty: is_edited(root, env) })
+}
+
+/// Whether files in a folder are not as the commit has them. What is built there is not what it is built from.
+pub fn is_edited(folder: &Path, env: &BTreeMap<String, String>) -> bool {
+    let all_but_built = [".", ":(exclude,glob)**/_build/**"];
+    let mut args = vec!["status", "--porcelain", "--untracked-files=normal", "--"];
+    args.extend(all_but_built);
+    git(folder, env, &args).is_some()
 }
 
 /// What git answers; none where it has nothing to say, is not there, or refuses.

@@ -48,9 +48,13 @@ pub struct ReleaseRecord {
     /// What it was built from; none where the project is in no repository of git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
-    /// What differs from the build before, in short; none where there was none or it is not in the store any more.
+    /// What differs from the newest build of another version, in short; none where there was none or it is not in the store
+    /// any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Since>,
+    /// What differs from the build before of the same version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Since>,
     /// Upgrades and downgrades from and to releases of this name, version and environment that were tried, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rehearsals: Vec<Rehearsal>,
@@ -129,13 +133,15 @@ pub enum Origin {
     Elixir,
 }
 
-/// What differs between a release and the one that was built before it under the same name and environment.
+/// What differs between a release and one that was built before it under the same name and environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Since {
     /// The version of that one.
     pub version: String,
     /// Its tree.
     pub tree: Digest,
+    /// Whether nothing at all differs.
+    pub same: bool,
     /// How many applications came, went, or have another version or mode.
     pub applications: usize,
     /// How many modules came, went, or run something else.
@@ -147,7 +153,12 @@ pub struct Since {
 }
 
 impl Since {
-    /// What a comparison with the build before says, in short.
+    /// Both builds made the same.
+    pub fn nothing(version: String, tree: Digest) -> Since {
+        Since { version, tree, same: true, applications: 0, modules: 0, config: 0, files: 0 }
+    }
+
+    /// What a comparison with an earlier build says, in short.
     pub fn of(comparison: &Comparison, tree: Digest) -> Since {
         use crate::compare::{FileRole, How};
         let applications = &comparison.applications;
@@ -164,6 +175,7 @@ impl Since {
         Since {
             version: comparison.old.version.clone(),
             tree,
+            same: false,
             applications: applications.added.len() + applications.removed.len() + moved.count(),
             modules: comparison.modules.iter().map(code).sum(),
             config: config.keys.len() + usize::from(config.runtime.is_some()),
@@ -229,11 +241,22 @@ impl ReleaseRecord {
     }
 }
 
-/// The newest record of a name and environment.
-pub fn newest(store: &Store, name: &str, environment: &str) -> Option<ReleaseRecord> {
+/// The records of a name and environment, newest first: one per version.
+pub fn of_name<'a>(
+    store: &'a Store,
+    name: &str,
+    environment: &'a str,
+) -> impl Iterator<Item = ReleaseRecord> + 'a {
     let rows = store.index().releases(Some(name)).into_iter();
     rows.filter_map(|row| ReleaseRecord::find(store, &row.key).ok()?)
-        .find(|record| record.environment == environment)
+        .filter(move |record| record.environment == environment)
+}
+
+/// All rehearsals that the records of a store tell of.
+pub fn rehearsals(store: &Store) -> Vec<Rehearsal> {
+    let rows = store.index().releases(None).into_iter();
+    let records = rows.filter_map(|row| ReleaseRecord::find(store, &row.key).ok()?);
+    records.flat_map(|record| record.rehearsals).collect()
 }
 
 /// Keeps the record of a release: the newest of a name, version and environment replaces the one before. What was
@@ -306,8 +329,8 @@ mod tests {
         record(&store, &first).unwrap();
         assert!(rehearsed(&store, "a", "prod", &rehearsal).unwrap());
         record(&store, &ReleaseRecord { tree: other, built_at: 8, ..first }).unwrap();
-        let found = newest(&store, "a", "prod").unwrap();
+        let found = of_name(&store, "a", "prod").next().unwrap();
         assert_eq!((found.tree, found.rehearsals), (other, vec![rehearsal]));
-        assert!(newest(&store, "a", "dev").is_none() && newest(&store, "b", "prod").is_none());
+        assert_eq!(of_name(&store, "a", "dev").count() + of_name(&store, "b", "prod").count(), 0);
     }
 }
