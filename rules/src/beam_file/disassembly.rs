@@ -58,6 +58,11 @@ impl Instruction {
     pub fn name(&self) -> &'static str {
         NAMES.split(' ').nth(usize::from(self.code).saturating_sub(1)).unwrap_or("unknown")
     }
+
+    /// Whether it only says where in the source the code comes from.
+    pub fn is_line(&self) -> bool {
+        LINES.contains(&self.code)
+    }
 }
 
 /// Functions by name and arity, in the order of their names.

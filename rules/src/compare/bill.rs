@@ -7,9 +7,9 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::report::Release;
-use super::side::Kind;
+use super::side::Placed;
 use super::{CompareError, Opened, Side};
-use crate::etf::{Term, consult_one};
+use crate::etf::Term;
 use crate::native::{NativeFile, looks_native};
 
 /// A release, with all that is in it.
@@ -63,60 +63,74 @@ const COOKIE: &str = "releases/COOKIE";
 /// Reads all of a release.
 pub fn bill(side: &Side<'_>) -> Result<Bill, CompareError> {
     let opened = Opened::open(side)?;
-    let placed: Vec<_> = opened
-        .files
-        .iter()
-        .filter(|(path, file)| path.as_str() != COOKIE && matches!(file.kind, Kind::File { .. }))
-        .collect();
-    let read = |(plain, file): &(&String, &super::Placed)| -> Result<_, CompareError> {
-        let bytes = opened.read(file)?;
-        let is_app = file.application.is_some() && plain.ends_with(".app") && plain.contains("/ebin/");
-        let described = is_app.then(|| consult_one(&bytes).ok()).flatten();
-        let native = looks_native(&bytes).then(|| NativeFile::read(&bytes)).flatten();
-        let billed = BilledFile {
-            path: file.path.clone(),
-            size: bytes.len() as u64,
-            sha1: Sha1::digest(&bytes).into(),
-            sha256: Sha256::digest(&bytes).into(),
-            native,
-        };
-        Ok((file.application.clone(), plain.starts_with("erts-VSN/"), billed, described))
-    };
-    let read: Vec<_> = placed.par_iter().map(read).collect::<Result<_, _>>()?;
-    let mut applications: BTreeMap<&String, BilledApplication> = BTreeMap::new();
+    let mut placed = Vec::new();
+    gather(side, "", &opened.root, &mut placed)?;
+    let read: Vec<BilledFile> =
+        placed.par_iter().map(|(_, file)| look(side, &opened.root, file)).collect::<Result<_, CompareError>>()?;
+    let mut applications: BTreeMap<&str, BilledApplication> = BTreeMap::new();
     for (name, found) in &opened.applications {
         let (version, mode) = (found.version.clone(), found.mode.clone());
-        let billed = BilledApplication { name: name.clone(), version, mode, ..BilledApplication::default() };
+        let mut billed =
+            BilledApplication { name: name.clone(), version, mode, ..BilledApplication::default() };
+        if let Some(properties) = opened.resource(name)? {
+            describe(&mut billed, &properties);
+        }
+        billed.needs.retain(|need| opened.applications.contains_key(need));
         applications.insert(name, billed);
     }
     let (mut runtime, mut others) = (Vec::new(), Vec::new());
-    for (application, of_runtime, file, described) in read {
-        match application.and_then(|name| applications.get_mut(&name)) {
-            Some(application) => {
-                if let Some(term) = described {
-                    describe(application, &term);
-                }
-                application.files.push(file);
-            }
-            None if of_runtime => runtime.push(file),
+    for ((plain, _), file) in placed.iter().zip(read) {
+        let folder = plain.strip_prefix("lib/").and_then(|rest| rest.split('/').next());
+        let application = folder.and_then(|folder| folder.strip_suffix("-VSN"));
+        match application.and_then(|name| applications.get_mut(name)) {
+            Some(application) => application.files.push(file),
+            None if plain.starts_with("erts-VSN/") => runtime.push(file),
             None => others.push(file),
         }
     }
     let mut applications: Vec<BilledApplication> = applications.into_values().collect();
-    for application in &mut applications {
-        application.needs.retain(|name| opened.applications.contains_key(name));
-        application.files.sort_by(|a, b| a.path.cmp(&b.path));
-    }
-    runtime.sort_by(|a, b| a.path.cmp(&b.path));
-    others.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Bill { release: opened.release.clone(), applications, runtime, others })
+    applications.iter_mut().for_each(|application| sort(&mut application.files));
+    sort(&mut runtime);
+    sort(&mut others);
+    Ok(Bill { release: opened.release, applications, runtime, others })
 }
 
-fn describe(application: &mut BilledApplication, term: &Term) {
-    let Some([Term::Atom(name), properties, ..]) = term.as_tagged("application") else { return };
-    if *name != application.name {
-        return;
+fn sort(files: &mut [BilledFile]) {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+}
+
+/// Every file below a folder, by its path without versions.
+fn gather(
+    side: &Side<'_>,
+    at: &str,
+    folder: &Placed,
+    files: &mut Vec<(String, Placed)>,
+) -> Result<(), CompareError> {
+    for (name, placed) in side.list(folder)? {
+        let path = if at.is_empty() { name } else { format!("{at}/{name}") };
+        if placed.is_folder() {
+            gather(side, &path, &placed, files)?;
+        } else if placed.is_file() && path != COOKIE {
+            files.push((path, placed));
+        }
     }
+    Ok(())
+}
+
+fn look(side: &Side<'_>, root: &Placed, file: &Placed) -> Result<BilledFile, CompareError> {
+    let bytes = side.read(file)?;
+    // A folder around the release, as some archives have, is no part of it.
+    let inside = file.path.strip_prefix(&root.path).unwrap_or(&file.path).trim_start_matches('/');
+    Ok(BilledFile {
+        path: inside.to_owned(),
+        size: bytes.len() as u64,
+        sha1: Sha1::digest(&bytes).into(),
+        sha256: Sha256::digest(&bytes).into(),
+        native: looks_native(&bytes).then(|| NativeFile::read(&bytes)).flatten(),
+    })
+}
+
+fn describe(application: &mut BilledApplication, properties: &Term) {
     application.description =
         properties.property("description").and_then(Term::as_text).filter(|text| !text.is_empty());
     for key in ["applications", "included_applications", "optional_applications"] {

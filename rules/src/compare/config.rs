@@ -4,8 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::etf::{Term, consult_one};
 
+use super::classes;
 use super::mask::show;
 use super::report::{Change, Config, ConfigChange};
+
+/// Where the configuration lies: relx has one with variables in it.
+pub(super) const SYS_CONFIG: [&str; 2] = ["releases/VSN/sys.config", "releases/VSN/sys.config.src"];
+pub(super) const RUNTIME: &str = "releases/VSN/runtime.exs";
+
+pub(super) fn is_sys_config(path: &str) -> bool {
+    SYS_CONFIG.contains(&path)
+}
 
 type Keys = BTreeMap<(String, Vec<String>), Term>;
 
@@ -31,6 +40,7 @@ pub(super) fn compare(old: &[u8], new: &[u8], versions: [&str; 2]) -> Config {
         let mut masked = false;
         let mut show = |term: Option<&Term>| term.map(|term| show(&key.1, term, &mut masked));
         let (old, new) = (show(old.get(key)), show(new.get(key)));
+        let judged = classes::config_key(&key.0, &key.1[0]);
         changes.push(ConfigChange {
             application: key.0.clone(),
             key: key.1.clone(),
@@ -38,7 +48,9 @@ pub(super) fn compare(old: &[u8], new: &[u8], versions: [&str; 2]) -> Config {
             old,
             new,
             masked,
-            ..ConfigChange::default()
+            class: judged.class,
+            reason: judged.reason,
+            waits: judged.waits,
         });
     }
     Config { keys: changes, ..Config::default() }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::report::{Application, Release};
-use super::{CompareError, Opened, Side, found_application};
+use super::walk::{Summaries, Summary};
+use super::{CompareError, Opened, Side, applications};
 
 /// What a release is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,17 +23,19 @@ pub struct Contents {
 
 /// Looks into a release.
 pub fn contents(side: &Side<'_>) -> Result<Contents, CompareError> {
-    let opened = Opened::open(side)?;
-    let runtime = opened.files.iter().filter(|(path, _)| path.starts_with("erts-VSN/"));
+    let mut opened = Opened::open(side)?;
+    let sums = Summaries::default();
+    opened.sum_up(&sums)?;
+    let erts = match opened.find("erts-VSN")? {
+        Some(erts) => sums.of(side, &erts)?,
+        None => Summary::default(),
+    };
+    let total = opened.total();
     Ok(Contents {
-        applications: opened
-            .applications
-            .iter()
-            .map(|(name, found)| found_application(name, found))
-            .collect(),
-        files: opened.files.len(),
-        size: opened.files.values().map(|file| file.kind.size()).sum(),
-        erts_size: runtime.map(|(_, file)| file.kind.size()).sum(),
+        applications: opened.applications.iter().map(|(name, found)| applications::of(name, found)).collect(),
+        files: total.files,
+        size: total.bytes,
+        erts_size: erts.bytes,
         release: opened.release,
     })
 }

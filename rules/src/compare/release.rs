@@ -1,21 +1,27 @@
 //! What a release says about itself: `start_erl.data`, the `.rel` file, the `.app` files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+use rayon::prelude::*;
 
 use crate::etf::{Term, consult_one};
 
+use super::CompareError;
 use super::report::Release;
-use super::side::{Kind, Listing, Side};
-use super::{CONSOLIDATED, CompareError};
+use super::side::{Entries, Kind, Placed, Side};
+use super::walk::{Summaries, Summary};
 
 /// A release with its files under paths that do not depend on versions.
 pub(super) struct Opened<'a> {
     pub(super) side: &'a Side<'a>,
-    prefix: String,
     pub(super) release: Release,
     pub(super) applications: BTreeMap<String, Found>,
-    /// Path without versions -> file.
-    pub(super) files: BTreeMap<String, Placed>,
+    /// The applications in the order of the `.rel` file.
+    pub(super) order: Vec<String>,
+    /// The release, with `VSN` in the place of versions and without what is made at run time.
+    pub(super) root: Placed,
+    /// How much is in no application.
+    pub(super) rest: Summary,
 }
 
 /// An application of a release.
@@ -23,48 +29,98 @@ pub(super) struct Opened<'a> {
 pub(super) struct Found {
     pub(super) version: String,
     pub(super) mode: Option<String>,
-    pub(super) modules: usize,
-    pub(super) size: u64,
-}
-
-/// A file of a release.
-pub(super) struct Placed {
-    /// Where it really is.
-    pub(super) path: String,
-    pub(super) kind: Kind,
-    pub(super) application: Option<String>,
-    /// Of a compiled module: its application (or [`CONSOLIDATED`]) and name.
-    pub(super) module: Option<(String, String)>,
+    /// Its folder in `lib/`, where the release brings it along.
+    pub(super) folder: Option<Placed>,
+    pub(super) sum: Summary,
 }
 
 impl<'a> Opened<'a> {
     pub(super) fn open(side: &'a Side<'a>) -> Result<Opened<'a>, CompareError> {
-        let Listing { entries, prefix } = side.list()?;
+        let root = side.root()?;
         let mut opened = Opened {
             side,
-            prefix,
             release: Release::default(),
             applications: BTreeMap::new(),
-            files: BTreeMap::new(),
+            order: Vec::new(),
+            root: root.clone(),
+            rest: Summary::default(),
         };
-        opened.read_release(&entries)?;
-        let folders = opened.read_applications(&entries)?;
-        opened.place(entries, &folders);
+        opened.read_release(&root)?;
+        let folders = opened.read_applications(&root)?;
+        opened.rename(&root, &folders)?;
         opened.release.elixir = opened.applications.get("elixir").map(|found| found.version.clone());
         opened.release.tree = side.tree();
         Ok(opened)
     }
 
-    pub(super) fn read(&self, file: &Placed) -> Result<Vec<u8>, CompareError> {
-        self.side.read(&self.prefix, &file.path, &file.kind)
+    /// Counts files and bytes.
+    pub(super) fn sum_up(&mut self, sums: &Summaries) -> Result<(), CompareError> {
+        let side = self.side;
+        let folders: Vec<(&String, &Placed)> = self
+            .applications
+            .iter()
+            .filter_map(|(name, found)| Some((name, found.folder.as_ref()?)))
+            .collect();
+        let counted: Vec<(String, Summary)> = folders
+            .into_par_iter()
+            .map(|(name, folder)| Ok((name.clone(), sums.of(side, folder)?)))
+            .collect::<Result<_, CompareError>>()?;
+        let mut rest = self.root.clone();
+        if let Kind::Renamed(entries) = &mut rest.kind
+            && let Some(Placed { kind: Kind::Renamed(lib), .. }) = entries.get_mut("lib")
+        {
+            counted.iter().for_each(|(name, _)| drop(lib.remove(&format!("{name}-VSN"))));
+        }
+        self.rest = sums.of(side, &rest)?;
+        for (name, sum) in counted {
+            if let Some(found) = self.applications.get_mut(&name) {
+                found.sum = sum;
+            }
+        }
+        Ok(())
     }
 
-    pub(super) fn digest(&self, file: &Placed) -> Result<Option<relgraph_cache::Digest>, CompareError> {
-        self.side.digest(&self.prefix, &file.path, &file.kind)
+    /// How much there is of everything.
+    pub(super) fn total(&self) -> Summary {
+        let mut total = self.rest;
+        self.applications.values().for_each(|found| total.add(found.sum));
+        total
     }
 
-    fn text(&self, entries: &BTreeMap<String, Kind>, path: &str) -> Result<Option<Vec<u8>>, CompareError> {
-        entries.get(path).map(|kind| self.side.read(&self.prefix, path, kind)).transpose()
+    /// What lies at a path without versions.
+    pub(super) fn find(&self, path: &str) -> Result<Option<Placed>, CompareError> {
+        self.side.find(&self.root, path)
+    }
+
+    /// The content of the file at a path without versions.
+    pub(super) fn text(&self, path: &str) -> Result<Option<Vec<u8>>, CompareError> {
+        self.find(path)?.filter(Placed::is_file).map(|file| self.side.read(&file)).transpose()
+    }
+
+    /// The properties of an application, as its `.app` file has them.
+    pub(super) fn resource(&self, name: &str) -> Result<Option<Term>, CompareError> {
+        let bytes = self.text(&format!("lib/{name}-VSN/ebin/{name}.app"))?;
+        Ok(bytes.and_then(|bytes| resource(&bytes)))
+    }
+
+    /// The application that a module lies in.
+    pub(super) fn application_of(&self, module: &str) -> Result<Option<String>, CompareError> {
+        let file = format!("ebin/{module}.beam");
+        for (name, found) in &self.applications {
+            let Some(folder) = &found.folder else { continue };
+            let there = match (&folder.kind, self.side) {
+                (Kind::Folder(Some(digest)), Side::Tree { store, .. } | Side::Named { store, .. }) => {
+                    store.lookup(digest, &file)?.is_some()
+                }
+                (_, Side::Folder(root)) => root.join(&folder.path).join(&file).exists(),
+                _ => false,
+            };
+            // The application of the hot layout holds nothing but copies.
+            if there && name.strip_suffix("_protocols").is_none_or(|name| name != self.release.name) {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
     }
 
     fn not_a_release(&self, reason: &str) -> CompareError {
@@ -76,24 +132,20 @@ impl<'a> Opened<'a> {
     }
 
     /// The version comes from `start_erl.data`, or is that of the only `.rel` file; the rest is in that file.
-    fn read_release(&mut self, entries: &BTreeMap<String, Kind>) -> Result<(), CompareError> {
-        let start = self.text(entries, "releases/start_erl.data")?;
-        let start = start.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        let words: Vec<&str> = start.split_whitespace().collect();
-        let mut candidates = entries.keys().filter(|path| {
-            let parts: Vec<&str> = path.split('/').collect();
-            let [releases, version, name] = parts[..] else { return false };
-            let wanted = words.get(1).is_none_or(|wanted| *wanted == version);
-            releases == "releases" && wanted && name.ends_with(".rel")
-        });
-        // `start_clean.rel` and the like lie beside the one that is named like the release: the term tells.
-        let found = candidates.by_ref().find_map(|path| {
-            let bytes = self.text(entries, path).ok()??;
-            let term = consult_one(&bytes).ok()?;
-            let name = term.as_tagged("release")?.first()?.as_tuple()?.first()?.as_text()?;
-            let named = path.rsplit('/').next() == Some(&format!("{name}.rel"));
-            named.then_some((path.split('/').nth(1)?.to_owned(), term))
-        });
+    fn read_release(&mut self, root: &Placed) -> Result<(), CompareError> {
+        let start = self.side.find(root, "releases/start_erl.data")?;
+        let start = start.map_or(Ok(Vec::new()), |file| self.side.read(&file))?;
+        let start = String::from_utf8(start).unwrap_or_default();
+        let wanted = start.split_whitespace().nth(1);
+        let mut found = None;
+        if let Some(releases) = self.side.find(root, "releases")? {
+            for (version, folder) in self.side.list(&releases)? {
+                if found.is_some() || wanted.is_some_and(|wanted| wanted != version) || !folder.is_folder() {
+                    continue;
+                }
+                found = self.rel(&folder)?.map(|term| (version, term));
+            }
+        }
         if let (Side::Named { name, version, .. }, None) = (self.side, &found) {
             self.release.name.clone_from(name);
             self.release.version.clone_from(version);
@@ -116,74 +168,142 @@ impl<'a> Opened<'a> {
                 mode: Some(mode.to_owned()),
                 ..Found::default()
             };
+            self.order.push(name.clone());
             self.applications.insert(name.clone(), found);
         }
         Ok(())
     }
 
+    /// `start_clean.rel` and the like lie beside the file that is named like the release: the term tells.
+    fn rel(&self, folder: &Placed) -> Result<Option<Term>, CompareError> {
+        for (file, placed) in self.side.list(folder)? {
+            let Some(stem) = file.strip_suffix(".rel") else { continue };
+            let Ok(term) = consult_one(&self.side.read(&placed)?) else { continue };
+            let name =
+                term.as_tagged("release").and_then(|release| release.first()?.as_tuple()?.first()?.as_text());
+            if name.as_deref() == Some(stem) {
+                return Ok(Some(term));
+            }
+        }
+        Ok(None)
+    }
+
     /// The folders in `lib/`, each with its application. An old version that was left there has no application.
-    fn read_applications(
-        &mut self,
-        entries: &BTreeMap<String, Kind>,
-    ) -> Result<BTreeMap<String, String>, CompareError> {
-        let mut folders = BTreeMap::new();
-        for path in entries.keys() {
-            let parts: Vec<&str> = path.split('/').collect();
-            let ["lib", folder, "ebin", file] = parts[..] else { continue };
-            let Some(name) = file.strip_suffix(".app") else { continue };
-            match self.applications.get(name) {
-                Some(found) if *folder == format!("{name}-{}", found.version) || folder == name => {}
-                Some(found) if found.mode.is_some() => continue,
-                _ => {
-                    let bytes = self.text(entries, path)?.unwrap_or_default();
-                    let version = consult_one(&bytes)
-                        .ok()
-                        .and_then(|term| term.as_tagged("application")?.get(1)?.property("vsn")?.as_text());
-                    let version =
-                        version.or_else(|| folder.strip_prefix(name)?.strip_prefix('-').map(str::to_owned));
-                    self.applications.insert(
-                        name.to_owned(),
-                        Found { version: version.unwrap_or_default(), ..Found::default() },
-                    );
+    fn read_applications(&mut self, root: &Placed) -> Result<BTreeMap<String, String>, CompareError> {
+        let mut folders: BTreeMap<String, String> = BTreeMap::new();
+        let Some(lib) = self.side.find(root, "lib")? else { return Ok(folders) };
+        let listed: HashMap<String, String> = self
+            .applications
+            .iter()
+            .map(|(name, found)| (format!("{name}-{}", found.version), name.clone()))
+            .collect();
+        for (folder, placed) in self.side.list(&lib)? {
+            if !placed.is_folder() {
+                continue;
+            }
+            if let Some(name) = listed.get(&folder) {
+                folders.retain(|_, taken| taken != name);
+                folders.insert(folder, name.clone());
+                continue;
+            }
+            let Some(ebin) = self.side.find(&placed, "ebin")? else { continue };
+            for (file, resource) in self.side.list(&ebin)? {
+                let Some(name) = file.strip_suffix(".app") else { continue };
+                match self.applications.get(name) {
+                    Some(found) if found.mode.is_some() => {
+                        let exact = format!("{name}-{}", found.version);
+                        if folder == name && !folders.contains_key(&exact) {
+                            folders.insert(folder.clone(), name.to_owned());
+                        }
+                    }
+                    _ => {
+                        let version = self::resource(&self.side.read(&resource)?)
+                            .and_then(|properties| properties.property("vsn")?.as_text());
+                        let version = version
+                            .or_else(|| folder.strip_prefix(name)?.strip_prefix('-').map(str::to_owned));
+                        let found = Found { version: version.unwrap_or_default(), ..Found::default() };
+                        self.applications.insert(name.to_owned(), found);
+                        folders.retain(|_, taken| taken != name);
+                        folders.insert(folder.clone(), name.to_owned());
+                    }
                 }
             }
-            folders.insert(folder.to_owned(), name.to_owned());
         }
         Ok(folders)
     }
 
-    fn place(&mut self, entries: BTreeMap<String, Kind>, folders: &BTreeMap<String, String>) {
-        let releases = format!("releases/{}/", self.release.version);
-        let erts = format!("erts-{}/", self.release.erts.as_deref().unwrap_or_default());
-        for (path, kind) in entries {
-            let mut placed = Placed { path: path.clone(), kind, application: None, module: None };
-            let mut plain = path.clone();
-            if let Some(rest) = path.strip_prefix(&releases) {
-                plain = format!("releases/VSN/{rest}");
-                if let Some(name) =
-                    rest.strip_prefix("consolidated/").and_then(|name| name.strip_suffix(".beam"))
-                {
-                    placed.module = Some((CONSOLIDATED.to_owned(), name.to_owned()));
+    fn rename(&mut self, root: &Placed, folders: &BTreeMap<String, String>) -> Result<(), CompareError> {
+        let mut entries = Entries::new();
+        let erts = format!("erts-{}", self.release.erts.as_deref().unwrap_or_default());
+        let version = self.release.version.clone();
+        let program = format!("{}-{version}", self.release.name);
+        let mut consolidated = false;
+        for (name, mut placed) in self.side.list(root)? {
+            let folder = placed.is_folder();
+            let name = match name.as_str() {
+                // Made at run time, in the place where the release was started.
+                "tmp" if folder => continue,
+                "lib" if folder => {
+                    let rename = |folder: String| match folders.get(&folder) {
+                        Some(name) => format!("{name}-VSN"),
+                        None => folder,
+                    };
+                    placed.kind = self.renamed(&placed, rename)?;
+                    if let Kind::Renamed(lib) = &placed.kind {
+                        for application in folders.values() {
+                            if let Some(found) = self.applications.get_mut(application) {
+                                found.folder = lib.get(&format!("{application}-VSN")).cloned();
+                            }
+                        }
+                    }
+                    name
                 }
-            } else if let Some(rest) = path.strip_prefix(&erts) {
-                self.release.includes_erts = true;
-                plain = format!("erts-VSN/{rest}");
-            } else if let Some((folder, rest)) =
-                path.strip_prefix("lib/").and_then(|path| path.split_once('/'))
-                && let Some(name) = folders.get(folder)
-            {
-                plain = format!("lib/{name}-VSN/{rest}");
-                placed.application = Some(name.clone());
-                let module = rest.strip_prefix("ebin/").and_then(|name| name.strip_suffix(".beam"));
-                placed.module = module.map(|module| (name.clone(), module.to_owned()));
-                if let Some(found) = self.applications.get_mut(name) {
-                    found.size += placed.kind.size();
-                    found.modules += usize::from(module.is_some());
+                "releases" if folder => {
+                    let rename = |folder: String| if folder == version { "VSN".to_owned() } else { folder };
+                    placed.kind = self.renamed(&placed, rename)?;
+                    consolidated = self.side.find(&placed, "VSN/consolidated")?.is_some();
+                    self.release.hot_layout = self.side.find(&placed, "RELEASES")?.is_some();
+                    name
                 }
-            }
-            self.files.insert(plain, placed);
+                // Those of relx have the version in their names.
+                "bin" if folder => {
+                    let rename = |file: String| match file.strip_prefix(&program) {
+                        Some(rest) if rest.is_empty() || rest.starts_with('.') => {
+                            format!("{}-VSN{rest}", self.release.name)
+                        }
+                        _ => file,
+                    };
+                    placed.kind = self.renamed(&placed, rename)?;
+                    name
+                }
+                other if folder && other == erts => {
+                    self.release.includes_erts = true;
+                    "erts-VSN".to_owned()
+                }
+                _ => name,
+            };
+            entries.insert(name, placed);
         }
+        // Distillery has them in the application that gives the release its name.
+        if let Some(folder) =
+            self.applications.get(&self.release.name).and_then(|found| found.folder.as_ref())
+        {
+            consolidated |= self.side.find(folder, "consolidated")?.is_some();
+        }
+        self.release.hot_layout &= !consolidated;
+        self.root = Placed { path: root.path.clone(), kind: Kind::Renamed(entries) };
+        Ok(())
     }
+
+    fn renamed(&self, folder: &Placed, rename: impl Fn(String) -> String) -> Result<Kind, CompareError> {
+        let entries = self.side.list(folder)?;
+        Ok(Kind::Renamed(entries.into_iter().map(|(name, placed)| (rename(name), placed)).collect()))
+    }
+}
+
+/// The properties in a `.app` file.
+fn resource(bytes: &[u8]) -> Option<Term> {
+    consult_one(bytes).ok()?.as_tagged("application")?.get(1).cloned()
 }
 
 /// Since OTP 23 the runtime system counts along, twelve behind.

@@ -1,4 +1,4 @@
-//! One side of a comparison: a stored tree or a folder, listed and read alike.
+//! One side of a comparison: a stored tree or a folder, listed and read alike, one folder at a time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +34,47 @@ pub enum Side<'a> {
     },
 }
 
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file; the digest is known for stored files.
+    File { size: u64, executable: bool, digest: Option<Digest> },
+    /// A symlink and its target.
+    Symlink(String),
+    /// A folder; the digest is known for stored ones.
+    Folder(Option<Digest>),
+    /// A folder in which some names were replaced by names without versions, or left out.
+    Renamed(Entries),
+}
+
+/// What lies in a folder, by name.
+pub(super) type Entries = BTreeMap<String, Placed>;
+
+/// Something that lies in a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Where it really is.
+    pub(super) path: String,
+    pub(super) kind: Kind,
+}
+
+impl Placed {
+    pub(super) fn size(&self) -> u64 {
+        match self.kind {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.kind, Kind::Folder(_) | Kind::Renamed(_))
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. })
+    }
+}
+
 impl<'a> Side<'a> {
     /// The release at `path`: a folder, or a `.tar.gz`, which is unpacked into the store.
     pub fn open(store: &'a Store, path: &Path) -> Result<Side<'a>, CompareError> {
@@ -51,60 +92,85 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// All files and symlinks, by path. A folder around the release, as some archives have, is left out.
-    pub(super) fn list(&self) -> Result<Listing, CompareError> {
-        let mut entries = BTreeMap::new();
+    pub(super) fn store(&self) -> Option<&'a Store> {
         match self {
-            Side::Tree { store, tree } | Side::Named { store, tree, .. } => {
-                for (path, node) in store.walk(tree)? {
-                    let kind = match node {
-                        Node::File { digest, executable } => {
-                            Kind::File { size: digest.size, executable, digest: Some(digest) }
-                        }
-                        Node::Symlink { target } => Kind::Symlink(target),
-                        Node::Directory { .. } => continue,
-                    };
-                    entries.insert(path, kind);
-                }
-            }
-            Side::Folder(folder) => list_folder(folder, "", 0, &mut entries)?,
+            Side::Tree { store, .. } | Side::Named { store, .. } => Some(store),
+            Side::Folder(_) => None,
         }
-        let prefix = prefix(&entries);
-        if !prefix.is_empty() {
-            entries = entries
-                .into_iter()
-                .filter_map(|(path, kind)| Some((path.strip_prefix(&prefix)?.to_owned(), kind)))
-                .collect();
-        }
-        // Made at run time, in the place where the release was started.
-        entries.retain(|path, _| !path.starts_with("tmp/"));
-        Ok(Listing { entries, prefix })
     }
 
-    pub(super) fn read(&self, prefix: &str, path: &str, kind: &Kind) -> Result<Vec<u8>, CompareError> {
-        match (self, kind) {
+    /// The folder of the release itself. A folder around it, as some archives have, is left out.
+    pub(super) fn root(&self) -> Result<Placed, CompareError> {
+        let root = Placed { path: String::new(), kind: Kind::Folder(self.tree()) };
+        let entries = self.list(&root)?;
+        let mut only = entries.values();
+        if let (Some(inner), None) = (only.next(), only.next())
+            && inner.is_folder()
+            && self.list(inner)?.get("releases").is_some_and(Placed::is_folder)
+        {
+            return Ok(inner.clone());
+        }
+        Ok(root)
+    }
+
+    /// What lies in a folder.
+    pub(super) fn list(&self, folder: &Placed) -> Result<Entries, CompareError> {
+        let below = |name: &str| match folder.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}/{name}"),
+        };
+        match (&folder.kind, self) {
+            (Kind::Renamed(entries), _) => Ok(entries.clone()),
+            (Kind::Folder(Some(digest)), Side::Tree { store, .. } | Side::Named { store, .. }) => {
+                let directory = store.directory(digest)?;
+                let entry = |(name, node): (&String, &Node)| {
+                    let kind = match node {
+                        Node::File { digest, executable } => {
+                            Kind::File { size: digest.size, executable: *executable, digest: Some(*digest) }
+                        }
+                        Node::Symlink { target } => Kind::Symlink(target.clone()),
+                        Node::Directory { digest } => Kind::Folder(Some(*digest)),
+                    };
+                    (name.clone(), Placed { path: below(name), kind })
+                };
+                Ok(directory.entries.iter().map(entry).collect())
+            }
+            (Kind::Folder(_), Side::Folder(root)) => list_folder(&root.join(&folder.path), below),
+            _ => Ok(Entries::new()),
+        }
+    }
+
+    /// What lies at a path below a folder.
+    pub(super) fn find(&self, folder: &Placed, path: &str) -> Result<Option<Placed>, CompareError> {
+        let mut at = folder.clone();
+        for name in path.split('/') {
+            match self.list(&at)?.remove(name) {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    pub(super) fn read(&self, file: &Placed) -> Result<Vec<u8>, CompareError> {
+        match (self, &file.kind) {
             (
                 Side::Tree { store, .. } | Side::Named { store, .. },
                 Kind::File { digest: Some(digest), .. },
             ) => Ok(store.read(digest)?),
-            (Side::Folder(folder), _) => {
-                let path = folder.join(format!("{prefix}{path}"));
+            (Side::Folder(folder), Kind::File { .. }) => {
+                let path = folder.join(&file.path);
                 fs::read(&path).map_err(|source| CompareError::Io { path, source })
             }
             _ => Ok(Vec::new()),
         }
     }
 
-    pub(super) fn digest(
-        &self,
-        prefix: &str,
-        path: &str,
-        kind: &Kind,
-    ) -> Result<Option<Digest>, CompareError> {
-        match (self, kind) {
+    pub(super) fn digest(&self, file: &Placed) -> Result<Option<Digest>, CompareError> {
+        match (self, &file.kind) {
             (_, Kind::File { digest: Some(digest), .. }) => Ok(Some(*digest)),
             (Side::Folder(folder), Kind::File { .. }) => {
-                let path = folder.join(format!("{prefix}{path}"));
+                let path = folder.join(&file.path);
                 Digest::of_file(&path).map(Some).map_err(|source| CompareError::Io { path, source })
             }
             _ => Ok(None),
@@ -112,56 +178,12 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What lies at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A file; the digest is known for stored files.
-    File { size: u64, executable: bool, digest: Option<Digest> },
-    /// A symlink and its target.
-    Symlink(String),
-}
-
-impl Kind {
-    pub(super) fn size(&self) -> u64 {
-        match self {
-            Kind::File { size, .. } => *size,
-            Kind::Symlink(_) => 0,
-        }
-    }
-}
-
-pub(super) struct Listing {
-    pub(super) entries: BTreeMap<String, Kind>,
-    pub(super) prefix: String,
-}
-
-/// The one folder in which everything lies, when `releases` is in there.
-fn prefix(entries: &BTreeMap<String, Kind>) -> String {
-    let Some((first, _)) = entries.keys().next().and_then(|path| path.split_once('/')) else {
-        return String::new();
-    };
-    let prefix = format!("{first}/");
-    let inside = entries.keys().all(|path| path.starts_with(&prefix));
-    let releases = format!("{prefix}releases/");
-    if inside && entries.keys().any(|path| path.starts_with(&releases)) { prefix } else { String::new() }
-}
-
-/// Real trees are a dozen folders deep.
-const DEPTH: usize = 100;
-
-fn list_folder(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    entries: &mut BTreeMap<String, Kind>,
-) -> Result<(), CompareError> {
+fn list_folder(folder: &Path, below: impl Fn(&str) -> String) -> Result<Entries, CompareError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| CompareError::Io { path, source }
     };
-    if depth > DEPTH {
-        return Err(failed(folder)(io::Error::other("folders are nested too deeply")));
-    }
+    let mut entries = Entries::new();
     for entry in fs::read_dir(folder).map_err(failed(folder))? {
         let entry = entry.map_err(failed(folder))?;
         let path = entry.path();
@@ -169,19 +191,20 @@ fn list_folder(
         let Some(name) = name.to_str() else {
             return Err(failed(&path)(io::Error::other("the name is not UTF-8")));
         };
-        let name = format!("{prefix}{name}");
         let metadata = entry.metadata().map_err(failed(&path))?;
-        if metadata.is_dir() {
-            list_folder(&path, &format!("{name}/"), depth + 1, entries)?;
+        let kind = if metadata.is_dir() {
+            Kind::Folder(None)
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).map_err(failed(&path))?;
-            entries.insert(name, Kind::Symlink(target.to_string_lossy().into_owned()));
+            Kind::Symlink(target.to_string_lossy().into_owned())
         } else if metadata.is_file() {
-            let executable = is_executable(&metadata);
-            entries.insert(name, Kind::File { size: metadata.len(), executable, digest: None });
-        }
+            Kind::File { size: metadata.len(), executable: is_executable(&metadata), digest: None }
+        } else {
+            continue;
+        };
+        entries.insert(name.to_owned(), Placed { path: below(name), kind });
     }
-    Ok(())
+    Ok(entries)
 }
 
 #[cfg(unix)]

@@ -43,7 +43,9 @@ impl Lowering {
             return Some(self.origin_of(around, application));
         }
         let own = lowered.description.as_ref().and_then(|project| project.project.app.as_ref());
-        if own == Some(app) {
+        // Protocols are consolidated here, in an application of their own where the release is laid out for upgrades.
+        let protocols = || *app == format!("{}_protocols", self.file.release);
+        if own == Some(app) || protocols() {
             Some(Origin::Project)
         } else if released.otp {
             Some(Origin::Otp)
