@@ -67,8 +67,13 @@ fn a_version_that_is_built_from_several_commits_is_told_for_each_of_them() {
     assert_eq!(told(1, "/digest"), edited.digest());
     assert_eq!((told(1, "/rebuilt/modules"), told(1, "/rebuilt/digest")), (1.into(), one.digest().into()));
     assert_eq!((told(0, "/commit/id"), told(0, "/commit/dirty")), (third.as_str().into(), false.into()));
-    assert_eq!((told(0, "/by/name"), told(0, "/by/email")), ("Ada Lovelace".into(), "ada@example.com".into()));
-    assert!(told(0, "/otp").is_string() && told(0, "/elixir").is_string() && told(0, "/relgraph").is_string());
+    assert_eq!(
+        (told(0, "/by/name"), told(0, "/by/email")),
+        ("Ada Lovelace".into(), "ada@example.com".into())
+    );
+    assert!(
+        told(0, "/otp").is_string() && told(0, "/elixir").is_string() && told(0, "/relgraph").is_string()
+    );
 
     let text = project.ask(&["log"]).out;
     for part in [
@@ -114,8 +119,13 @@ fn the_version_before_and_the_rehearsal_are_told() {
         problem: Some("the process Sequence.Server ended".into()),
     };
     assert!(rehearsed(&store, "sequence", "prod", &rehearsal).expect("it is written"));
-    assert!(new.ask(&["log"]).out.contains("upgrade from 0.1.0 failed its rehearsal: the process Sequence.Server"));
-    rehearsal = Rehearsal { at: 1_700_000_001_000, passed: true, downgraded: true, problem: None, ..rehearsal };
+    assert!(
+        new.ask(&["log"])
+            .out
+            .contains("upgrade from 0.1.0 failed its rehearsal: the process Sequence.Server")
+    );
+    rehearsal =
+        Rehearsal { at: 1_700_000_001_000, passed: true, downgraded: true, problem: None, ..rehearsal };
     assert!(rehearsed(&store, "sequence", "prod", &rehearsal).expect("it is written"));
     drop(store);
     let text = new.ask(&["log"]).out;
@@ -138,7 +148,10 @@ fn a_job_of_a_ci_service_is_told_without_its_secrets() {
         .example("sequence", "sequence")
         .with("GITLAB_CI", "true")
         .with("GITLAB_USER_LOGIN", "ada")
-        .with("CI_JOB_URL", "https://gitlab-ci-token:hush-hush@forge.example/a/-/jobs/7?private_token=hush-hush")
+        .with(
+            "CI_JOB_URL",
+            "https://gitlab-ci-token:hush-hush@forge.example/a/-/jobs/7?private_token=hush-hush",
+        )
         .with("CI_JOB_TOKEN", "hush-hush");
     project.build();
     let by = &made(&project)[0]["by"];

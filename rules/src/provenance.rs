@@ -90,8 +90,11 @@ pub fn builder(root: &Path, env: &BTreeMap<String, String>) -> Option<Builder> {
     Some(Builder { name, email, service: None, job: None })
 }
 
-/// What is checked out in `root`, the project's folder.
+/// What is checked out in `root`, the project's folder. A repository that leaves the project out says nothing of it.
 pub fn commit(root: &Path, env: &BTreeMap<String, String>) -> Option<Commit> {
+    if git(root, env, &["check-ignore", "."]).is_some() {
+        return None;
+    }
     let id = git(root, env, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
     let branch = git(root, env, &["symbolic-ref", "--quiet", "--short", "HEAD"]);
     let tag = git(root, env, &["tag", "--points-at", "HEAD"]);

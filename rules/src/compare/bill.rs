@@ -65,8 +65,10 @@ pub fn bill(side: &Side<'_>) -> Result<Bill, CompareError> {
     let opened = Opened::open(side)?;
     let mut placed = Vec::new();
     gather(side, "", &opened.root, &mut placed)?;
-    let read: Vec<BilledFile> =
-        placed.par_iter().map(|(_, file)| look(side, &opened.root, file)).collect::<Result<_, CompareError>>()?;
+    let read: Vec<BilledFile> = placed
+        .par_iter()
+        .map(|(_, file)| look(side, &opened.root, file))
+        .collect::<Result<_, CompareError>>()?;
     let mut applications: BTreeMap<&str, BilledApplication> = BTreeMap::new();
     for (name, found) in &opened.applications {
         let (version, mode) = (found.version.clone(), found.mode.clone());

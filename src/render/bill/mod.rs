@@ -188,6 +188,3 @@ fn uuid(document: &Value) -> String {
     let text = hex(&bytes[..16]);
     [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
-
-#[cfg(test)]
-mod tests;
