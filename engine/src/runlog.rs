@@ -30,6 +30,9 @@ pub struct Run {
     pub counts: BTreeMap<String, usize>,
     /// What happened to each step, by name.
     pub steps: BTreeMap<String, RunStep>,
+    /// What was made, as whoever ran it describes it; none of a run that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<serde_json::Value>,
 }
 
 /// One step of a build.
@@ -79,6 +82,7 @@ impl Run {
             cancelled: report.cancelled,
             counts: report.counts().into_iter().map(|(o, count)| (o.word().to_owned(), count)).collect(),
             steps: report.steps.iter().map(|(name, step)| (name.clone(), RunStep::of(step))).collect(),
+            made: None,
         };
         let mut hasher = blake3::Hasher::new_derive_key("relgraph run v1");
         hasher.update(&since.as_nanos().to_le_bytes());

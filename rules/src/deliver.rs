@@ -1,68 +1,15 @@
-//! Putting what was built where the user finds it: the release, its cookie, its packages, and the record of it.
+//! Putting what was built where the user finds it: the release, its cookie, its packages.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use relgraph_cache::{Digest, Link, Node, RecordKind, ReleaseRow, Store, StoreError, swap_in};
-use serde::{Deserialize, Serialize};
+use relgraph_cache::{Digest, Link, Node, Store, StoreError, swap_in};
 
-use crate::preflight::Finding;
-use crate::project::ReleasedApplication;
 use crate::staging::Staging;
 
-/// The schema of a release record.
-pub const RECORD_SCHEMA: &str = "relgraph.release/1";
-
-/// What is kept of a release that was built (docs/formats/release.md).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseRecord {
-    /// [`RECORD_SCHEMA`].
-    pub schema: String,
-    /// The name of the release.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// `MIX_ENV`.
-    pub environment: String,
-    /// The release itself.
-    pub tree: Digest,
-    /// Its applications.
-    pub applications: Vec<RecordedApplication>,
-    /// The version of the runtime system; none without a Mix project.
-    pub erts: Option<String>,
-    /// The version of Elixir.
-    pub elixir: Option<String>,
-    /// The version of OTP.
-    pub otp: Option<String>,
-    /// How its steps were confined: the weakest.
-    pub sandbox: Option<String>,
-    /// What the preflight found; none where it was told not to look.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub findings: Option<Vec<Finding>>,
-    /// The version of relgraph.
-    pub built_by: String,
-    /// When, in milliseconds since 1970.
-    pub built_at: i64,
-}
-
-/// An application of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedApplication {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// How it is started.
-    pub mode: String,
-}
-
-impl From<&ReleasedApplication> for RecordedApplication {
-    fn from(a: &ReleasedApplication) -> Self {
-        RecordedApplication { name: a.name.clone(), version: a.version.clone(), mode: a.mode.clone() }
-    }
-}
+pub use crate::record::{RECORD_SCHEMA, RecordedApplication, ReleaseRecord, record};
 
 /// Why something could not be put in its place.
 #[derive(Debug, thiserror::Error)]
@@ -169,22 +116,5 @@ pub fn package_file(store: &Store, tree: &Digest) -> Result<Option<Digest>, Stor
     Ok(match store.lookup(tree, crate::steps::package::FILE)? {
         Some(Node::File { digest, .. }) => Some(digest),
         _ => None,
-    })
-}
-
-/// Keeps the record of a release: the newest of a name, version and environment replaces the one before.
-pub fn record(store: &Store, record: &ReleaseRecord) -> Result<(), StoreError> {
-    let id = format!("{}\0{}\0{}", record.name, record.version, record.environment);
-    let key = blake3::Hash::from_bytes(blake3::derive_key("relgraph release v1", id.as_bytes()))
-        .to_hex()
-        .to_string();
-    let bytes = serde_json::to_vec(record).unwrap_or_default();
-    store.put_record(RecordKind::Release, &key, &bytes)?;
-    store.index().add_release(&ReleaseRow {
-        key,
-        name: record.name.clone(),
-        version: record.version.clone(),
-        tree: record.tree,
-        created: record.built_at,
     })
 }

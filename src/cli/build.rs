@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use clap::Args;
 use relgraph_cache::{Digest, stamp};
 use relgraph_engine::state::take_stamps;
 use relgraph_engine::{Expect, Freshness, Run, RunReport, State, StepError, StepErrorKind};
 use relgraph_rules::build::{self, BuildError, Ready};
-use relgraph_rules::deliver::{self, DeliverError, RECORD_SCHEMA, ReleaseRecord};
+use relgraph_rules::deliver::{self, DeliverError};
 use relgraph_rules::diagnostic::{Diagnostic, nearest};
 use relgraph_rules::preflight::{self, Finding};
 use relgraph_rules::steps::{self, boot, boot::Boot, describe, package};
@@ -17,6 +17,7 @@ use relgraph_rules::watch::Watched;
 
 use super::context::Context;
 use super::exit;
+use super::kept::{self, Provenance};
 use super::session::{Paths, ReleaseArgs, Session, identity};
 use super::stop::Stop;
 use crate::render::progress::Progress;
@@ -73,13 +74,14 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         Stop::failed(Diagnostic::error(format!("cannot create {}: {e}", paths.kept.display())).hint(hint))
     })?;
     session.stop_on_signals();
+    let provenance = Provenance::ask(session.lowering.root.clone(), &context.env);
     let times =
         session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
     let progress = Progress::new(context, times, session.engine.jobs);
     let outcome = run_steps(&session, &progress);
     progress.finish();
     let report = session.engine.report();
-    let run = Run::of(&session.lowering.file.release, started, &report);
+    let mut run = Run::of(&session.lowering.file.release, started, &report);
     let _ = run.record(session.store().index());
     let ready = match outcome {
         Ok(ready) => Some(ready),
@@ -124,7 +126,8 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         }
         return Ok(exit::FAILED);
     }
-    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, looked)?;
+    let kept = (&mut run, provenance);
+    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, looked, kept)?;
     let summary = summary.with_warnings(judged.warnings);
     keep_state(context, &session, &paths, &ready, &report, &summary);
     session.store().index().flush();
@@ -172,6 +175,7 @@ fn deliver(
     ready: &Ready,
     report: &RunReport,
     findings: Option<Vec<Finding>>,
+    (run, provenance): (&mut Run, Provenance),
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
@@ -211,34 +215,12 @@ fn deliver(
         deliver::package(store, &digest, &path).map_err(undelivered)?;
         packages.push(BuiltPackage { format: format.name().to_owned(), path, bytes: digest.size, digest });
     }
-    let description = ready.lowered.description.as_ref();
-    let record = ReleaseRecord {
-        schema: RECORD_SCHEMA.to_owned(),
-        name: file.release.clone(),
-        version: version.clone(),
-        environment: file.environment_name().to_owned(),
-        tree,
-        applications: facts.iter().flat_map(|f| &f.applications).map(Into::into).collect(),
-        erts: facts.as_ref().map(|f| f.erts_version.clone()),
-        elixir: description.map(|d| d.toolchain.elixir.clone()),
-        otp: description.map(|d| d.toolchain.otp.clone()).or(ready
-            .lowered
-            .erlang
-            .as_ref()
-            .map(|project| project.otp.clone())),
-        sandbox: report
-            .steps
-            .values()
-            .filter_map(|s| s.result.as_ref()?.sandbox)
-            .max()
-            .map(|mode| mode.word().to_owned()),
-        findings: findings.clone(),
-        built_by: env!("CARGO_PKG_VERSION").to_owned(),
-        built_at: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
-    };
+    let built = kept::Built { tree, version: &version, facts: facts.as_ref(), findings: findings.clone() };
+    let record = kept::record(session, ready, report, provenance, built);
     deliver::record(store, &record).map_err(wrong)?;
+    run.made = serde_json::to_value(record.brief()).ok();
+    // The run is known without it.
+    let _ = run.record(store.index());
     Ok(Summary::new(
         BuiltRelease {
             name: file.release.clone(),

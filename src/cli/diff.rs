@@ -6,11 +6,13 @@ use clap::Args;
 use relgraph_rules::compare;
 use serde_json::Value;
 
+use super::Format;
 use super::context::Context;
 use super::exit;
 use super::reference::{Reference, own_release};
 use super::stop::Stop;
-use crate::render::diff::{Open, text};
+use crate::render::diff::{Open, html, markdown, text};
+use crate::render::page;
 
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
@@ -21,9 +23,12 @@ pub struct DiffArgs {
     /// The release to compare
     #[arg(value_name = "NEW")]
     new: String,
-    /// List every module that differs, with all its functions
+    /// List every module that differs, and why it takes what it takes
     #[arg(long)]
     modules: bool,
+    /// List every module that differs, with its functions and macros that do
+    #[arg(long)]
+    functions: bool,
     /// List every key of the configuration that differs, with whole values
     #[arg(long)]
     config: bool,
@@ -42,10 +47,17 @@ pub fn run(context: &Context, args: &DiffArgs) -> Result<ExitCode, Stop> {
     let old = Reference::find(&store, own.as_deref(), &args.old)?.side(&store)?;
     let new = Reference::find(&store, own.as_deref(), &args.new)?.side(&store)?;
     let comparison = compare::compare(&old, &new)?;
-    let open = Open { modules: args.modules, config: args.config, files: args.files };
-    context.report(
-        || serde_json::to_value(&comparison).unwrap_or(Value::Null),
-        || text(&comparison, context.colour_out, open),
-    );
+    match context.global.format {
+        Format::Markdown => page(&markdown(&comparison)),
+        Format::Html => page(&html(&comparison)),
+        _ => {
+            let DiffArgs { modules, functions, config, files, .. } = *args;
+            let open = Open { modules, functions, config, files };
+            context.report(
+                || serde_json::to_value(&comparison).unwrap_or(Value::Null),
+                || text(&comparison, context.colour_out, open),
+            );
+        }
+    }
     Ok(if args.exit_code && !comparison.same { exit::differs() } else { exit::DONE })
 }

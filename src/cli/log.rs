@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use relgraph_engine::{Run, runlog};
 use relgraph_rules::diagnostic::{Diagnostic, shown};
+use relgraph_rules::record;
 
 use super::context::Context;
 use super::exit;
@@ -29,6 +30,7 @@ pub struct LogArgs {
 /// Lists builds, or tells of one.
 pub fn run(context: &Context, args: &LogArgs) -> Result<ExitCode, Stop> {
     let store = context.store()?;
+    let rehearsals = record::rehearsals(&store);
     if let Some(start) = &args.run {
         let found = runlog::by_prefix(store.index(), start);
         let run = match &found[..] {
@@ -42,7 +44,10 @@ pub fn run(context: &Context, args: &LogArgs) -> Result<ExitCode, Stop> {
                 return Err(Stop::wrong(complaint.hint("give more of its digits")));
             }
         };
-        context.report(|| log::run_json(run), || log::run_text(run, context.colour_out));
+        context.report(
+            || log::run_json(run, &rehearsals),
+            || log::run_text(run, &rehearsals, context.colour_out),
+        );
         return Ok(exit::DONE);
     }
     let own = if args.all { None } else { own_release() };
@@ -54,6 +59,9 @@ pub fn run(context: &Context, args: &LogArgs) -> Result<ExitCode, Stop> {
         .filter(|run| own.as_ref().is_none_or(|own| run.name == *own))
         .take(args.limit)
         .collect();
-    context.report(|| log::list_json(&runs, &short), || log::list_text(&runs, &short, own.is_none()));
+    context.report(
+        || log::list_json(&runs, &short, &rehearsals),
+        || log::list_text(&runs, &short, own.is_none(), &rehearsals),
+    );
     Ok(exit::DONE)
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod graph;
 mod init;
+mod kept;
 mod log;
 mod plan;
 mod preflight;
@@ -30,6 +31,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use relgraph_rules::diagnostic::Diagnostic;
+use stop::Stop;
+
 pub use context::Context;
 pub use project::{Expected, Prospect};
 
@@ -49,7 +53,7 @@ pub struct Global {
     /// Where the store is [default: $XDG_CACHE_HOME/relgraph]
     #[arg(long, global = true, value_name = "DIR", env = "RELGRAPH_CACHE_DIR", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
-    /// How to report
+    /// How to report; `diff` also knows markdown and html, `show` also spdx and cyclonedx
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Say nothing but errors
@@ -64,6 +68,32 @@ pub enum Format {
     Text,
     /// For programs: one object, with a versioned schema
     Json,
+    /// For a pull request
+    #[value(hide = true)]
+    Markdown,
+    /// For a browser: one page that needs nothing else
+    #[value(hide = true)]
+    Html,
+    /// A bill of materials: SPDX 2.3
+    #[value(hide = true)]
+    Spdx,
+    /// A bill of materials: CycloneDX 1.5
+    #[value(hide = true)]
+    Cyclonedx,
+}
+
+impl Format {
+    /// What it is called on the command line.
+    fn word(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Markdown => "markdown",
+            Format::Html => "html",
+            Format::Spdx => "spdx",
+            Format::Cyclonedx => "cyclonedx",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +141,28 @@ enum Command {
     },
 }
 
+impl Command {
+    /// In which formats it reports.
+    fn formats(&self) -> &'static [Format] {
+        match self {
+            Command::Diff(_) => &[Format::Text, Format::Json, Format::Markdown, Format::Html],
+            Command::Show(_) => &[Format::Text, Format::Json, Format::Spdx, Format::Cyclonedx],
+            _ => &[Format::Text, Format::Json],
+        }
+    }
+
+    /// What is wrong with the format that was asked for, if anything.
+    fn refused(&self, format: Format) -> Option<Stop> {
+        let formats = self.formats();
+        if formats.contains(&format) {
+            return None;
+        }
+        let words: Vec<&str> = formats.iter().map(|format| format.word()).collect();
+        let complaint = Diagnostic::error(format!("this command does not report as `{}`", format.word()));
+        Some(Stop::wrong(complaint.hint(format!("it reports as {}", words.join(", ")))))
+    }
+}
+
 /// Runs the command that was asked for.
 pub fn main() -> ExitCode {
     crash::guarded(dispatch)
@@ -130,6 +182,9 @@ fn dispatch() -> ExitCode {
         return sandbox_exec::run(spec);
     }
     let context = Context::new(cli.global);
+    if let Some(stop) = cli.command.refused(context.global.format) {
+        return stop.end(&context);
+    }
     let done = match &cli.command {
         Command::Init(args) => init::run(&context, args),
         Command::Build(args) => build::run(&context, args),

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use relgraph_rules::compare::contents;
+use relgraph_rules::compare::{bill, contents};
 
+use super::Format;
 use super::context::Context;
 use super::exit;
 use super::reference::{Place, Reference, nothing_built, own_release};
 use super::stop::Stop;
+use crate::render::bill::{Materials, cyclonedx, spdx};
+use crate::render::page;
 use crate::render::show::Shown;
 
 /// Arguments of `show`.
@@ -31,6 +34,18 @@ pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
     let reference = Reference::find(&store, own.as_deref(), wanted)?;
     let record = reference.record(&store);
     let side = reference.side(&store)?;
+    if let Format::Spdx | Format::Cyclonedx = context.global.format {
+        let epoch = context.env.get("SOURCE_DATE_EPOCH").and_then(|value| value.parse::<i64>().ok());
+        let at = epoch.map(|seconds| seconds.saturating_mul(1000));
+        let at = at.or(record.as_ref().map(|record| record.built_at));
+        let materials = Materials { bill: bill(&side)?, record, at };
+        let document = match context.global.format {
+            Format::Spdx => spdx(&materials),
+            _ => cyclonedx(&materials),
+        };
+        page(&format!("{document:#}\n"));
+        return Ok(exit::DONE);
+    }
     let contents = contents(&side)?;
     let path = match &reference.place {
         Place::Path(path) => Some(path.clone()),

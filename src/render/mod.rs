@@ -1,5 +1,6 @@
 //! What people see: diagnostics, progress, summaries.
 
+pub mod bill;
 pub mod cache;
 pub mod diagnostic;
 pub mod diff;
@@ -7,6 +8,7 @@ pub mod doctor;
 pub mod failure;
 pub mod graph;
 pub mod log;
+pub mod made;
 pub mod plan;
 pub mod preflight;
 pub mod progress;

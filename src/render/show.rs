@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use relgraph_rules::compare::{Application, Contents};
 use relgraph_rules::deliver::ReleaseRecord;
 use relgraph_rules::preflight::{Finding, Weight};
+use relgraph_rules::record::Rehearsal;
 use relgraph_rules::schema::Preflight;
 use serde_json::{Value, json};
 
 use super::table::{Column, table};
-use super::{Paint, bytes, count, harmless, time};
+use super::{Paint, bytes, count, harmless, made, time};
 
 /// The schema of `show --format json`.
 const SCHEMA: &str = "relgraph.show/1";
@@ -40,6 +41,12 @@ impl Shown {
         release: &'a Option<String>,
     ) -> Option<&'a str> {
         self.record.as_ref().and_then(|kept| record(kept).as_deref()).or(release.as_deref())
+    }
+
+    /// The rehearsals of upgrades to it.
+    fn rehearsals(&self) -> Vec<&Rehearsal> {
+        let record = self.record.as_ref();
+        record.map(|record| made::rehearsed(&record.rehearsals, &record.tree)).unwrap_or_default()
     }
 
     /// What belongs to no application and not to the runtime system.
@@ -76,7 +83,13 @@ impl Shown {
                 "at": time::utc(record.built_at),
                 "by": record.built_by,
                 "sandbox": record.sandbox,
+                "builder": record.builder,
+                "commit": record.commit,
+                "since": record.since.as_ref().map(made::since_json),
+                "rebuilt": record.rebuilt.as_ref().map(made::since_json),
             })),
+            "origins": record.map(|record| origins(record)),
+            "rehearsals": self.rehearsals().into_iter().map(made::rehearsal_json).collect::<Vec<_>>(),
         })
     }
 
@@ -101,7 +114,11 @@ impl Shown {
             let when = time::ago(record.built_at, time::now_ms());
             let at = time::utc(record.built_at);
             facts.push(("built", format!("{at} ({when}) by relgraph {}{confined}", record.built_by)));
+            facts.extend(record.builder.iter().map(|builder| ("by", made::builder(builder))));
+            facts.extend(record.commit.iter().map(|commit| ("from", made::commit(commit))));
+            facts.extend(made::since(record).into_iter().map(|told| ("differs", told)));
         }
+        facts.extend(self.rehearsals().into_iter().map(|tried| ("rehearsed", made::rehearsal(tried))));
         let release = &self.contents.release;
         let versions = [
             ("OTP", self.fact(|r| &r.otp, &release.otp)),
@@ -165,6 +182,18 @@ impl Shown {
         let title = paint.bold(&count(applications.len(), "application"));
         format!("\n{title}\n{}", table(&rows, &columns))
     }
+}
+
+/// Where the applications came from: by name, those of which that is known.
+fn origins(record: &ReleaseRecord) -> Value {
+    let known = record.applications.iter().filter_map(|application| {
+        let mut origin = serde_json::to_value(application.origin.as_ref()?).ok()?;
+        if !application.licenses.is_empty() {
+            origin["licenses"] = application.licenses.clone().into();
+        }
+        Some((application.name.clone(), origin))
+    });
+    Value::Object(known.collect())
 }
 
 #[cfg(test)]

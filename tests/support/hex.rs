@@ -36,7 +36,8 @@ impl Package {
         let files: Vec<&str> = self.files.iter().map(|(path, _)| *path).collect();
         format!(
             "{{<<\"name\">>,<<\"{}\">>}}.\n{{<<\"version\">>,<<\"{}\">>}}.\n{{<<\"app\">>,<<\"{}\">>}}.\n\
-             {{<<\"build_tools\">>,[{}]}}.\n{{<<\"files\">>,[{}]}}.\n{{<<\"requirements\">>,[{}]}}.\n",
+             {{<<\"build_tools\">>,[{}]}}.\n{{<<\"files\">>,[{}]}}.\n{{<<\"requirements\">>,[{}]}}.\n\
+             {{<<\"licenses\">>,[<<\"apache 2.0\">>,<<\"Bakers only\">>]}}.\n",
             self.name,
             self.version,
             self.name,

@@ -2,6 +2,7 @@
 
 mod applications;
 mod archive;
+mod bill;
 mod boot;
 mod classes;
 mod config;
@@ -36,6 +37,7 @@ use release::Opened;
 use verdict::Items;
 
 pub use archive::unpack;
+pub use bill::{Bill, BilledApplication, BilledFile, bill};
 pub use contents::{Contents, contents};
 pub use pair::CONSOLIDATED;
 pub use report::*;

@@ -33,6 +33,7 @@ mod erlang;
 mod locked;
 mod look;
 mod mix;
+mod origins;
 pub(crate) mod release;
 
 pub use around::{Around, Fetched};
