@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod failure;
 pub mod graph;
 pub mod log;
+pub mod patch;
 pub mod plan;
 pub mod preflight;
 pub mod progress;
