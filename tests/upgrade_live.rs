@@ -10,7 +10,8 @@ use support::{TestSpace, small, source};
 
 /// The zoo, in both versions: every kind of process, dependencies that come and go, configuration of every source.
 fn zoo(space: &TestSpace) -> Pair {
-    let text = |version: &str| fs::read_to_string(source(&format!("tests/projects/zoo-{version}"))).expect("a zoo");
+    let text =
+        |version: &str| fs::read_to_string(source(&format!("tests/projects/zoo-{version}"))).expect("a zoo");
     let project = small::unpacked(space, "zoo", "zoo", &text("0.1.0"));
     project.write("release.yaml", "release: zoo\nupgrades: hot\n");
     Pair::of(space, "zoo", project, |project| {
@@ -154,7 +155,8 @@ fn a_migration_that_raises_leaves_the_old_version_with_its_processes_and_states(
     pair.upgrade();
     let node = pair.node(&space);
     node.daemon("is_pid(Process.whereis(Fragile.Server))");
-    let pids = "IO.inspect({Process.whereis(Fragile.First), Process.whereis(Fragile.Server), :init.get_status()})";
+    let pids =
+        "IO.inspect({Process.whereis(Fragile.First), Process.whereis(Fragile.Server), :init.get_status()})";
     let before = node.rpc(pids);
     assert_eq!(node.rpc("IO.inspect({Fragile.First.next(), Fragile.Server.next()})"), "{0, 0}");
     let asked = node.ask(&["upgrade", &pair.package().display().to_string()]);
@@ -163,7 +165,8 @@ fn a_migration_that_raises_leaves_the_old_version_with_its_processes_and_states(
         assert!(asked.err.contains(word), "no {word} in {}", asked.err);
     }
     assert_eq!(node.rpc(pids), before, "the processes are the same");
-    let now = "IO.inspect({Fragile.First.next(), Fragile.Server.next(), Application.get_env(:fragile, :version)})";
+    let now =
+        "IO.inspect({Fragile.First.next(), Fragile.Server.next(), Application.get_env(:fragile, :version)})";
     assert_eq!(node.rpc(now), "{1, 1, 1}", "with the states that they had");
     let code = "IO.inspect(for m <- [Fragile.First, Fragile.Server], do: m.module_info(:attributes)[:vsn])";
     assert_eq!(node.rpc(code), "[[1], [1]]", "and the old code");

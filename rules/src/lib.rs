@@ -25,6 +25,7 @@ pub mod names;
 pub mod namespace;
 pub mod native;
 pub mod package;
+pub mod patch;
 pub mod preflight;
 pub mod project;
 pub mod provenance;

@@ -1,5 +1,6 @@
 //! `relgraph diff`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use relgraph_rules::compare;
 use serde_json::Value;
 
 use super::Format;
+use super::apply;
 use super::context::Context;
 use super::exit;
 use super::reference::{Reference, own_release};
@@ -35,6 +37,12 @@ pub struct DiffArgs {
     /// List every file that differs
     #[arg(long)]
     files: bool,
+    /// Write a patch from the old release to the new one, for `relgraph apply`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["modules", "config", "files", "exit_code"])]
+    patch: Option<PathBuf>,
+    /// Of plain files: for `bin/NAME apply`, on a machine without relgraph
+    #[arg(long, requires = "patch")]
+    plain: bool,
     /// End with status 3 when anything differs
     #[arg(long)]
     exit_code: bool,
@@ -46,6 +54,9 @@ pub fn run(context: &Context, args: &DiffArgs) -> Result<ExitCode, Stop> {
     let own = own_release();
     let old = Reference::find(&store, own.as_deref(), &args.old)?.side(&store)?;
     let new = Reference::find(&store, own.as_deref(), &args.new)?.side(&store)?;
+    if let Some(file) = &args.patch {
+        return apply::write(context, &store, [&old, &new], file, args.plain);
+    }
     let comparison = compare::compare(&old, &new)?;
     match context.global.format {
         Format::Markdown => page(&markdown(&comparison)),

@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and which file answers it.
 
+mod apply;
 mod build;
 mod cache;
 mod context;
@@ -118,8 +119,13 @@ enum Command {
     Show(show::ShowArgs),
     /// Compare two releases
     Diff(diff::DiffArgs),
+
     /// Make what moves a running node to another version
     Upgrade(upgrade::UpgradeArgs),
+
+    /// Apply a patch to the folder of a release: the new version then lies beside the old one
+    Apply(apply::ApplyArgs),
+
     /// Compare the release with the one that the project's own tool makes
     Verify(verify::VerifyArgs),
     /// Look after the store
@@ -196,7 +202,11 @@ fn dispatch() -> ExitCode {
         Command::Log(args) => log::run(&context, args),
         Command::Show(args) => show::run(&context, args),
         Command::Diff(args) => diff::run(&context, args),
+
         Command::Upgrade(args) => upgrade::run(&context, args),
+
+        Command::Apply(args) => apply::run(&context, args),
+
         Command::Verify(args) => verify::run(&context, args),
         Command::Cache(args) => cache::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),

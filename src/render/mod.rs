@@ -8,7 +8,11 @@ pub mod doctor;
 pub mod failure;
 pub mod graph;
 pub mod log;
+
 pub mod made;
+
+pub mod patch;
+
 pub mod plan;
 pub mod preflight;
 pub mod progress;
