@@ -75,6 +75,12 @@ pub enum CompareError {
     },
 }
 
+/// Whether somebody wrote how the state of a module's processes is changed with its code: a `code_change` that does more
+/// than to give the state back, as those do that behaviours put in place.
+pub fn migrates(module: &[u8]) -> bool {
+    facts::Facts::of(module).code_change == CodeChange::Real
+}
+
 /// Compares two releases.
 pub fn compare(old: &Side<'_>, new: &Side<'_>) -> Result<Comparison, CompareError> {
     let (old, new) = rayon::join(|| Opened::open(old), || Opened::open(new));

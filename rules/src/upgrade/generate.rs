@@ -12,6 +12,8 @@ use super::facts::{Changed, Difference, Extent, Facts};
 use super::instruction::Instruction;
 use super::released::{Application, Released};
 use super::scope::{ApplicationRules, ModuleRule, Rules};
+use crate::beam_file::supervision::{ProcessKind, process_kinds};
+use crate::compare::migrates;
 
 /// What is known beside the application itself.
 pub(super) struct Around<'a, 's> {
@@ -41,32 +43,20 @@ impl Around<'_, '_> {
     }
 }
 
-/// Behaviours whose processes keep a state between two messages.
-const STATEFUL: [&str; 9] = [
-    "gen_server",
-    "gen_statem",
-    "gen_event",
-    "gen_fsm",
-    "Elixir.GenServer",
-    "Elixir.GenStateMachine",
-    "Elixir.GenStage",
-    "Elixir.DynamicSupervisor",
-    "Elixir.PartitionSupervisor",
+/// Kinds of process that keep a state between two messages, and can be told to change it.
+const STATEFUL: [ProcessKind; 7] = [
+    ProcessKind::GenServer,
+    ProcessKind::GenStatem,
+    ProcessKind::GenFsm,
+    ProcessKind::GenEventHandler,
+    ProcessKind::DynamicSupervisor,
+    ProcessKind::PartitionSupervisor,
+    ProcessKind::Special,
 ];
 
-const SUPERVISORS: [&str; 2] = ["supervisor", "Elixir.Supervisor"];
-
-fn has(facts: &Facts, behaviours: &[&str]) -> bool {
-    facts.info.behaviours.iter().any(|name| behaviours.contains(&name.as_str()))
-}
-
-fn exports(facts: &Facts, name: &str, arities: &[u32]) -> bool {
-    facts.info.exports.iter().any(|function| function.name == name && arities.contains(&function.arity))
-}
-
-/// Whether somebody wrote how its state is changed.
-fn migrates(facts: &Facts) -> bool {
-    exports(facts, "code_change", &[3, 4]) || exports(facts, "system_code_change", &[4])
+fn is(facts: &Facts, kinds: &[ProcessKind]) -> bool {
+    let found = process_kinds(&facts.bytes).unwrap_or_default();
+    kinds.iter().any(|kind| found.contains(kind))
 }
 
 /// Works out the appup.
@@ -160,7 +150,7 @@ fn restart(changed: &Changed) -> Option<String> {
     if new.info.has_on_load || old.info.has_on_load {
         return Some("runs code when it is loaded (NIFs), which may not work twice".to_owned());
     }
-    if old.info.vsn != new.info.vsn && has(new, &STATEFUL) && !migrates(new) {
+    if old.info.vsn != new.info.vsn && is(new, &STATEFUL) && !migrates(&new.bytes) {
         let version = |facts: &Facts| facts.info.vsn.clone().unwrap_or_else(|| "none".to_owned());
         return Some(format!(
             "has states of another version ({} -> {}) and no code_change that would make one of the other",
@@ -168,8 +158,9 @@ fn restart(changed: &Changed) -> Option<String> {
             version(new)
         ));
     }
-    let process = |facts: &Facts| has(facts, &STATEFUL) || has(facts, &SUPERVISORS);
-    if process(old) && process(new) && has(old, &SUPERVISORS) != has(new, &SUPERVISORS) {
+    let supervisor = |facts: &Facts| is(facts, &[ProcessKind::Supervisor]);
+    let process = |facts: &Facts| is(facts, &STATEFUL) || supervisor(facts);
+    if process(old) && process(new) && supervisor(old) != supervisor(new) {
         return Some("is another kind of process".to_owned());
     }
     None
@@ -259,12 +250,12 @@ fn replace(
     if changed.extent < Extent::Code {
         return Instruction::Load { module, needs };
     }
-    if has(facts, &SUPERVISORS) {
+    if is(facts, &[ProcessKind::Supervisor]) {
         return update(true, true);
     }
-    if has(facts, &STATEFUL) || exports(facts, "system_code_change", &[4]) {
-        // Who migrates is the newer of the two, on the way back as well.
-        return update(migrates(&changed.new) || has(facts, &["Elixir.DynamicSupervisor"]), false);
+    if is(facts, &STATEFUL) {
+        // Who migrates is the newer of the two, on the way back as well. A dynamic supervisor reads its flags again.
+        return update(migrates(&changed.new.bytes) || is(facts, &[ProcessKind::DynamicSupervisor]), false);
     }
     Instruction::Load { module, needs }
 }
