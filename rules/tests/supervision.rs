@@ -9,11 +9,13 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use rayon::prelude::*;
 use relgraph_rules::beam_file;
 use relgraph_rules::beam_file::supervision::{
-    self, Child, ProcessKind, Source, Style, Supervision, Value, process_kinds, supervisions,
+    self, Child, ChildChange, ProcessKind, Source, Style, Supervision, SupervisionChange, Value,
+    process_kinds, supervisions,
 };
-use relgraph_rules::etf::Term;
+use relgraph_rules::etf::{self, Term};
 
 const STRIPPED: [&str; 9] = ["Atom", "AtU8", "Code", "StrT", "ImpT", "ExpT", "FunT", "LitT", "Line"];
 
@@ -332,14 +334,21 @@ fn supervisors_of_erlang() {
     );
 }
 
+/// The supervisors of all installed modules.
+static ALL: LazyLock<BTreeMap<String, Vec<Supervision>>> = LazyLock::new(|| {
+    let read = |(name, path): (&String, &PathBuf)| {
+        let found = supervisions(&std::fs::read(path).unwrap(), &installed);
+        (name.clone(), found.unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    INSTALLED.par_iter().map(read).collect()
+});
+
 #[test]
 fn every_installed_supervisor() {
     let mut unread = Vec::new();
     let mut read = 0;
-    for (name, path) in INSTALLED.iter() {
-        let bytes = std::fs::read(path).unwrap();
-        let kinds = process_kinds(&bytes).unwrap();
-        let found = supervisions(&bytes, &installed).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, found) in ALL.iter() {
+        let kinds = process_kinds(&installed(name).unwrap()).unwrap();
         if kinds.contains(&ProcessKind::Supervisor) && found.is_empty() {
             unread.push(format!("{name}: nothing"));
         }
@@ -350,6 +359,282 @@ fn every_installed_supervisor() {
             }
         }
     }
-    println!("{read} read, not: {unread:#?}");
-    panic!();
+    // Some of Erlang's own decide at run time what they start: `kernel`, `os_mon`, `httpd_sup`.
+    assert!(read > 40 && unread.len() * 4 < read, "{read} read, not: {unread:#?}");
+    for name in ["nothing", "ssl_sup", "inets_sup", "sasl_sup", "Elixir.Logger.App"] {
+        assert!(!unread.iter().any(|unread| unread.contains(name)), "{unread:#?}");
+    }
+}
+
+#[test]
+fn supervisors_of_erlang_and_elixir_themselves() {
+    let read = |module: &str| only(supervisions(&installed(module).unwrap(), &installed).unwrap());
+    let logger = read("Elixir.Logger.App");
+    assert_eq!((show(&logger.name), logger.source), inline("Logger.Supervisor", "start/2"));
+    assert_eq!(show(&logger.flags.strategy), ":rest_for_one");
+    let ids = logger.children.unwrap().into_iter().map(|child| child.id.unwrap().to_string());
+    let ids: Vec<String> = ids.collect();
+    assert!(ids.contains(&"'Elixir.Logger.BackendSupervisor'".to_owned()) || ids.len() > 1, "{ids:?}");
+    let mix = read("Elixir.Mix");
+    assert_eq!((show(&mix.name), mix.source), inline("Mix.Supervisor", "start/2"));
+    let iex = read("Elixir.IEx.App");
+    assert_eq!((show(&iex.name), iex.source), inline("IEx.Supervisor", "start/2"));
+    let ssl = read("ssl_sup");
+    assert_eq!(show(&ssl.name), ":ssl_sup");
+    assert_eq!(ssl.children.unwrap()[0].part("shutdown"), Some(Value::Term(Term::Integer(4000))));
+}
+
+fn inline(name: &str, function: &str) -> (String, Source) {
+    (name.to_owned(), Source::Inline { function: function.to_owned() })
+}
+
+/// Every installed callback module whose argument is known is called, and says what was read.
+#[test]
+fn init_says_what_was_read() {
+    let mut expected = BTreeMap::new();
+    for (name, found) in ALL.iter() {
+        for one in found.clone() {
+            let Source::Init { argument: Value::Term(argument) } = one.source else { continue };
+            let Some(children) = one.children else { continue };
+            let ids = children.into_iter().map(|child| child.id.unwrap_or(Term::atom("not known"))).collect();
+            let flags = [one.flags.strategy, one.flags.intensity, one.flags.period];
+            let flags = flags.into_iter().map(|flag| match flag {
+                Some(Value::Term(term)) => term,
+                _ => Term::atom("not known"),
+            });
+            let said = Term::Tuple(flags.chain([Term::list(ids)]).collect());
+            let question = Term::Tuple(vec![Term::atom(name), argument]);
+            expected.insert(question.to_string(), said.to_string());
+        }
+    }
+    let questions = tempfile::NamedTempFile::new().unwrap();
+    let text: String = expected.keys().map(|question| format!("{question}.\n")).collect();
+    std::fs::write(questions.path(), text).unwrap();
+    let program = r#"{ok, Questions} = file:consult(hd(Args)),
+  Id = fun(#{id := I}) -> I; (T) -> element(1, T) end,
+  Flags = fun(#{} = F) -> {maps:get(strategy, F, one_for_one), maps:get(intensity, F, 1), maps:get(period, F, 5)}; (F) -> F end,
+  [try M:init(A) of
+     {ok, {F, Cs}} ->
+       {S, I, P} = Flags(F),
+       io:format("~0p~n~0p~n", [{M, A}, {S, I, P, [Id(C) || C <- Cs]}]);
+     _ -> ok
+   catch _:_ -> ok end || {M, A} <- Questions]"#;
+    let output = erlang::run(program, &[questions.path()]);
+    let lines: Vec<&str> = output.lines().collect();
+    let mut compared = 0;
+    let plain = |text: &str| etf::consult_one(format!("{text}.").as_bytes()).unwrap();
+    let expected: Vec<(Term, Term)> =
+        expected.iter().map(|(question, said)| (plain(question), plain(said))).collect();
+    for pair in lines.chunks(2) {
+        let (question, said) = (plain(pair[0]), plain(pair[1]));
+        let read = expected.iter().find(|(known, _)| *known == question).unwrap();
+        assert!(agree(&read.1, &said), "{question}: {} was read, and it says {said}", read.1);
+        compared += 1;
+    }
+    assert!(compared > 20, "{compared} compared");
+}
+
+/// Whether two answers are the same, but for what was not known in the first.
+fn agree(read: &Term, said: &Term) -> bool {
+    match (read.as_tuple(), said.as_tuple()) {
+        (Some(read), Some(said)) if read.len() == 4 && said.len() == 4 => {
+            let parts = read[..3].iter().zip(&said[..3]);
+            let ids = read[3].elements().unwrap();
+            let said_ids = said[3].elements().unwrap();
+            parts
+                .chain(ids.iter().zip(&said_ids))
+                .all(|(read, said)| read == said || read.as_atom() == Some("not known"))
+                && ids.len() == said_ids.len()
+        }
+        _ => false,
+    }
+}
+
+/// The children of a running supervisor of Elixir, and what the expressions give that were made of its code.
+#[test]
+fn a_running_supervisor_has_the_children_that_were_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in ELIXIR.iter() {
+        std::fs::write(folder.path().join(format!("{name}.beam")), bytes).unwrap();
+    }
+    for (module, name) in
+        [("Elixir.Sample.Plain", "Sample.Supervisor"), ("Elixir.Sample.Parts", "Sample.Parts.Supervisor")]
+    {
+        let found = only(read(&ELIXIR, module));
+        let children = found.children.unwrap();
+        let ids = Term::list(children.iter().map(|child| child.id.clone().unwrap()).collect());
+        let expressions = Term::list(children.iter().map(|child| child.expression().unwrap()).collect());
+        let questions = folder.path().join("questions");
+        std::fs::write(&questions, format!("{ids}.\n{expressions}.\n")).unwrap();
+        let program = r#"
+          [questions] = System.argv()
+          {:ok, [ids, expressions]} = :file.consult(questions)
+          Application.put_env(:sample, :start, 7)
+          {:ok, _} = MODULE.start(:normal, [])
+          running = for {id, _, _, _} <- Supervisor.which_children(NAME), do: id
+          ^ids = Enum.reverse(running)
+          evaluate = fn
+            _, {:term, term} -> term
+            again, {:tuple, parts} -> List.to_tuple(Enum.map(parts, &again.(again, &1)))
+            again, {:list, parts} -> Enum.map(parts, &again.(again, &1))
+            again, {:map, pairs} -> Map.new(pairs, fn {k, v} -> {again.(again, k), again.(again, v)} end)
+            _, {:function, m, f, a} -> Function.capture(m, f, a)
+            again, {:call, m, f, arguments} -> apply(m, f, Enum.map(arguments, &again.(again, &1)))
+          end
+          for {id, expression} <- Enum.zip(ids, expressions) do
+            {:ok, known} = :supervisor.get_childspec(NAME, id)
+            given = evaluate.(evaluate, expression)
+            true = :ok == :supervisor.check_childspecs([given])
+            :ok = Supervisor.terminate_child(NAME, id)
+            # A temporary one is gone by now.
+            _ = Supervisor.delete_child(NAME, id)
+            {:ok, _} = Supervisor.start_child(NAME, given)
+            {:ok, ^known} = :supervisor.get_childspec(NAME, id)
+          end
+          IO.puts("same")"#;
+        let program =
+            program.replace("MODULE", module.strip_prefix("Elixir.").unwrap()).replace("NAME", name);
+        let script = folder.path().join("program.exs");
+        std::fs::write(&script, program).unwrap();
+        let output = Command::new("elixir")
+            .arg("-pa")
+            .arg(folder.path())
+            .arg(&script)
+            .arg(&questions)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), "same", "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn changes(old: &str, new: &str) -> Vec<SupervisionChange> {
+    let read = |text: &str| {
+        let beams = erlang(&[("changing", text)]);
+        read(&beams, "changing")
+    };
+    supervision::compare("changing", &read(old), &read(new))
+}
+
+fn supervisor(flags: &str, children: &str) -> String {
+    format!(
+        "-behaviour(supervisor).\n-export([start_link/0, init/1]).\n\
+         start_link() -> supervisor:start_link({{local, ?MODULE}}, ?MODULE, []).\n\
+         init([]) -> {{ok, {{{flags}, [{children}]}}}}.\n\
+         c(Id, Args) -> #{{id => Id, start => {{Id, start_link, Args}}}}.\n"
+    )
+}
+
+#[test]
+fn changes_of_a_supervisor() {
+    let flags = "#{strategy => one_for_one}";
+    let old = supervisor(flags, "c(a, []), c(b, [1]), c(c, [os:type()]), c(gone, [])");
+    assert_eq!(changes(&old, &old), []);
+    // The same in other words.
+    let tuples = supervisor("{one_for_one, 1, 5}", "c(a, []), c(b, [1]), c(c, [os:type()]), c(gone, [])");
+    assert_eq!(changes(&old, &tuples), []);
+
+    let new =
+        supervisor("#{strategy => one_for_all}", "c(b, [2]), c(a, []), c(c, [os:type()]), c(new, [node()])");
+    let changes_found = changes(&old, &new);
+    let [change] = &changes_found[..] else { panic!("{changes_found:#?}") };
+    let ids = |list: &[ChildChange]| {
+        list.iter().map(|child| child.id.clone().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((change.name.as_deref(), change.function.as_str()), (Some("changing"), "init/1"));
+    assert_eq!(ids(&change.added), "new");
+    assert_eq!(change.added[0].new.as_deref(), Some("#{id => new,start => {new,start_link,[node()]}}"));
+    assert_eq!(ids(&change.removed), "gone");
+    assert_eq!(ids(&change.changed), "b");
+    assert_eq!(change.changed[0].old.as_deref(), Some("#{id => b,start => {b,start_link,[1]}}"));
+    assert_eq!(change.uncertain, []);
+    assert!(change.reordered && !change.unreadable && !change.new && !change.gone);
+    assert_eq!(change.flags, [("strategy".to_owned(), "one_for_one".to_owned(), "one_for_all".to_owned())]);
+}
+
+#[test]
+fn what_is_not_known_is_not_called_equal() {
+    let flags = "#{}";
+    let doubtful = supervisor(flags, "c(a, [case os:type() of {unix, _} -> 1; _ -> 2 end])");
+    let found = changes(&doubtful, &doubtful);
+    assert_eq!(found[0].uncertain[0].new.as_deref(), Some("#{id => a,start => {a,start_link,[…]}}"));
+    assert!(found[0].changed.is_empty() && found[0].added.is_empty());
+    let text = supervisor(flags, "c(a, []) | case os:type() of {unix, _} -> []; _ -> [c(b, [])] end");
+    let found = changes(&text, &text);
+    assert!(found[0].unreadable, "{found:#?}");
+    let gone = "-export([init/1]).\ninit([]) -> ok.\n";
+    let found = changes(&supervisor(flags, "c(a, [])"), gone);
+    assert!(found[0].gone && found[0].removed.len() == 1, "{found:#?}");
+    let found = changes(gone, &supervisor(flags, "c(a, [])"));
+    assert!(found[0].new && found[0].added.len() == 1, "{found:#?}");
+}
+
+/// A function among the arguments is another one when its code is, wherever it stands in the module.
+#[test]
+fn functions_differ_by_what_they_do() {
+    let start = |number: &str| supervisor("#{}", &format!("c(a, [fun() -> {number} end])"));
+    let one = start("1");
+    let moved = one.replace("init([]) ->", "init([]) -> lists:foreach(fun(X) -> X ! go end, nodes()),");
+    assert_eq!(changes(&one, &moved), []);
+    assert_eq!(changes(&one, &start("2"))[0].changed.len(), 1);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let beams = erlang(&[("s", &supervisor("#{}", "c(a, [[{password, \"hunter2\"}, {port, 1}]])"))]);
+    let found = only(read(&beams, "s"));
+    assert_eq!(
+        children(&found, Style::Erlang),
+        ["a: #{id => a,start => {a,start_link,[[{password,[masked]},{port,1}]]}}"]
+    );
+}
+
+#[test]
+fn kinds_of_processes() {
+    let kinds = |bytes: &[u8]| process_kinds(bytes).unwrap().into_iter().collect::<Vec<_>>();
+    let of = |name: &str| kinds(&installed(name).unwrap_or_else(|| panic!("{name} is installed")));
+    assert_eq!(of("Elixir.Logger.App"), [ProcessKind::Application]);
+    assert_eq!(of("ssl_sup"), [ProcessKind::Supervisor]);
+    assert_eq!(of("error_logger_file_h"), [ProcessKind::GenEventHandler]);
+    assert_eq!(of("Elixir.Mix.ProjectStack"), [ProcessKind::GenServer]);
+    assert_eq!(of("Elixir.Mix.State"), [ProcessKind::Agent]);
+    assert_eq!(of("ssl_gen_statem"), []);
+    assert_eq!(of("tls_sender"), [ProcessKind::GenStatem]);
+    assert_eq!(of("Elixir.DynamicSupervisor"), [ProcessKind::GenServer]);
+    assert_eq!(of("lists"), []);
+    // Stripped of what they say of themselves.
+    assert_eq!(kinds(&ELIXIR["Elixir.Sample.Bare"]), [ProcessKind::GenServer]);
+    assert_eq!(kinds(&ELIXIR["Elixir.Sample.Stash"]), [ProcessKind::Agent]);
+    assert_eq!(kinds(&ELIXIR["Elixir.Sample.Tree"]), [ProcessKind::Supervisor]);
+    let beams = erlang(&[
+        (
+            "special",
+            "-export([system_continue/3, system_code_change/4]).
+                     system_continue(_, _, S) -> S. system_code_change(S, _, _, _) -> {ok, S}.",
+        ),
+        ("manager", "-export([start_link/0]). start_link() -> gen_event:start_link({local, ?MODULE})."),
+    ]);
+    assert_eq!(kinds(&beams["special"]), [ProcessKind::Special]);
+    assert_eq!(kinds(&beams["manager"]), [ProcessKind::GenEventManager]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #[test]
+    fn damaged_modules_are_read_without_panic(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let (name, whole) = ELIXIR.iter().nth(which.index(ELIXIR.len())).unwrap();
+        let file = beam_file::BeamFile::parse(whole).unwrap();
+        // Most of what would go wrong otherwise is a chunk that cannot be read at all.
+        let code = file.chunk("Code").unwrap();
+        let start = code.as_ptr() as usize - whole.as_ptr() as usize;
+        let mut bytes = whole.clone();
+        for (at, byte) in changes {
+            bytes[start + at.index(code.len())] = byte;
+        }
+        let modules = |other: &str| if other == name { Some(bytes.clone()) } else { ELIXIR.get(other).cloned() };
+        let _ = supervisions(&bytes, &modules);
+    }
 }

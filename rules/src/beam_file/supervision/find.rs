@@ -4,22 +4,21 @@ use std::rc::Rc;
 
 use crate::etf::Term;
 
-use super::super::BeamError;
+use super::super::{BeamError, Function, ModuleInfo};
 use super::children;
 use super::facts::join;
 use super::machine::{Machine, Start};
-use super::program::Program;
+use super::program::{Program, STARTS};
 use super::value::Value;
 use super::{Flags, Modules, Source, Supervision};
 
 const STRATEGIES: [&str; 4] = ["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"];
 
 pub(super) fn supervisions(bytes: &[u8], modules: Modules<'_>) -> Result<Vec<Supervision>, BeamError> {
-    let program = Rc::new(Program::read(bytes)?);
-    // The functions that everybody else calls, and which have no children of their own.
-    if matches!(program.name.as_str(), "supervisor" | "Elixir.Supervisor") {
+    if !may_have_some(&super::super::info(bytes)?) {
         return Ok(Vec::new());
     }
+    let program = Rc::new(Program::read(bytes)?);
     let mut found = Vec::new();
     let mut own = Vec::new();
     let mut seen = Vec::new();
@@ -48,6 +47,25 @@ pub(super) fn supervisions(bytes: &[u8], modules: Modules<'_>) -> Result<Vec<Sup
     Ok(found)
 }
 
+/// Whether a module is worth being taken apart: its tables tell at once that most are not.
+fn may_have_some(info: &ModuleInfo) -> bool {
+    // The functions that everybody else calls, and which have no children of their own.
+    if matches!(info.name.as_str(), "supervisor" | "Elixir.Supervisor") {
+        return false;
+    }
+    let exports = |name: &str, arity: u32| {
+        info.exports.iter().any(|function| function.name == name && function.arity == arity)
+    };
+    let says = |name: &str| info.behaviours.contains(name);
+    let another = || exports("handle_call", 3) || exports("handle_event", 2) || exports("callback_mode", 0);
+    let init = exports("init", 1)
+        && (says("supervisor") || says("Elixir.Supervisor") || info.behaviours.is_empty() && !another());
+    let starts = |(module, function): &(String, Function)| {
+        STARTS.contains(&(module.as_str(), function.name.as_str(), function.arity))
+    };
+    init || info.imports.iter().any(starts)
+}
+
 /// The functions to follow, those first of which more is known: `start/2` is where an application begins.
 fn entries(program: &Program) -> Vec<usize> {
     let rank = |index: usize| {
@@ -58,7 +76,7 @@ fn entries(program: &Program) -> Vec<usize> {
                 code.instructions.iter().flat_map(|one| one.operands.get(..2).unwrap_or(&one.operands));
             names
                 .filter_map(|operand| program.import(Some(operand)))
-                .any(|(module, function, arity)| super::program::STARTS.contains(&(module, function, *arity)))
+                .any(|(module, function, arity)| STARTS.contains(&(module, function, *arity)))
         };
         match (exported, code.name.as_str(), code.arity) {
             (true, "start", 2) => Some(0),
