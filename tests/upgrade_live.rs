@@ -26,7 +26,8 @@ fn zoo(space: &TestSpace) -> Pair {
 /// Asserts that expressions have these values. All are asked at once: each question is a VM.
 #[track_caller]
 fn all(node: &Node, expected: &[(&str, &str)]) {
-    let question = |(expression, _): &(&str, &str)| format!("IO.puts(inspect({expression}, limit: :infinity))\n");
+    let question =
+        |(expression, _): &(&str, &str)| format!("IO.puts(inspect({expression}, limit: :infinity))\n");
     let answers = node.rpc(&expected.iter().map(question).collect::<String>());
     let answers: Vec<&str> = answers.lines().collect();
     assert_eq!(answers.len(), expected.len(), "{answers:?}");

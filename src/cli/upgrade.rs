@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use relgraph_cache::{Digest, Store};
 use relgraph_engine::{
-    Action, Engine, GraphBuilder, Rule, RunReport, SandboxPolicy, Sandboxer, Step, StepError, StepErrorKind,
+    Action, Engine, GraphBuilder, Outcome, Rule, RunReport, SandboxPolicy, Sandboxer, Step, StepError,
+    StepErrorKind,
 };
 use relgraph_rules::compare::Side;
 use relgraph_rules::deliver;
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::package;
+use relgraph_rules::record::{self, Rehearsal};
 use relgraph_rules::schema::ReleaseFile;
 use relgraph_rules::steps::driver::{self, Driver};
 use relgraph_rules::tool::Tool;
@@ -69,9 +72,14 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
     if args.rehearse {
         for old in olds {
             let rehearse = here.rehearsal(&store, old, new)?;
-            let name = rehearse::name(&rehearse.old.0);
-            graph.add(a_step(&name, &[DRIVER, step::STEP], rehearse::RULE, rehearse));
-            rehearsals.push(name);
+            let planned = Planned {
+                step: rehearse::name(&rehearse.old.0),
+                release: rehearse.release.clone(),
+                old: rehearse.old.clone(),
+                new: rehearse.new.clone(),
+            };
+            graph.add(a_step(&planned.step, &[DRIVER, step::STEP], rehearse::RULE, rehearse));
+            rehearsals.push(planned);
         }
     }
     let graph = graph.build().map_err(|error| Stop::failed(Diagnostic::error(error.to_string())))?;
@@ -86,6 +94,9 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
     if report.cancelled {
         return Err(Stop::Interrupted);
     }
+    for rehearsal in &rehearsals {
+        rehearsal.keep(&store, &report, here.environment());
+    }
     if !report.is_success() {
         return Err(failed(&report));
     }
@@ -98,12 +109,45 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
     };
     let rehearsed = rehearsals
         .iter()
-        .filter_map(|name| report.result(name))
+        .filter_map(|planned| report.result(&planned.step))
         .map(|result| Rehearsed::read(&store, result).map_err(unreadable))
         .collect::<Result<Vec<Rehearsed>, Stop>>()?;
     let shown = Shown { summary: &summary, package: package.as_ref(), rehearsed: &rehearsed };
     context.report(|| json(&shown), || text(&shown, context.colour_out));
     Ok(exit::DONE)
+}
+
+/// A rehearsal of this graph.
+struct Planned {
+    step: String,
+    release: String,
+    old: (String, Digest),
+    new: (String, Digest),
+}
+
+impl Planned {
+    /// Adds what came of it to the record of the new release. One that was known already is there already, and where the
+    /// release has no record, there is nobody to tell.
+    fn keep(&self, store: &Store, report: &RunReport, environment: &str) {
+        let Some(step) = report.steps.get(&self.step) else { return };
+        let (passed, problem) = match step.outcome {
+            Outcome::Ran | Outcome::Dup => (true, None),
+            Outcome::Failed => (false, step.error.as_ref().map(|error| error.message.clone())),
+            _ => return,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let rehearsal = Rehearsal {
+            from: self.old.0.clone(),
+            to: self.new.0.clone(),
+            from_tree: self.old.1,
+            to_tree: self.new.1,
+            at: now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            passed,
+            downgraded: passed,
+            problem,
+        };
+        let _ = record::rehearsed(store, &self.release, environment, &rehearsal);
+    }
 }
 
 fn a_step(name: &str, needs: &[&str], rule: Rule, action: impl Action + 'static) -> Step {
@@ -198,6 +242,10 @@ impl Here {
         };
         context.complain(&choice.warnings);
         Ok(Here { file, root, common })
+    }
+
+    fn environment(&self) -> &str {
+        self.file.as_ref().map_or("prod", |file| file.environment_name())
     }
 
     /// What the project says about the upgrades of this release.
