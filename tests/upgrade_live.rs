@@ -125,6 +125,66 @@ fn every_kind_of_process_lives_through_an_upgrade_and_back() {
     node.stop();
 }
 
+#[test]
+fn clients_of_the_example_call_all_the_time_and_no_call_fails() {
+    let space = TestSpace::new();
+    let old = space.sequence("sequence").build().release();
+    let project = space.example("sequence-0.2.0", "next");
+    let new = project.build().release();
+    let made = project.ask(&["upgrade", &old.display().to_string(), &new.display().to_string()]);
+    assert_eq!(made.status, Some(0), "{}{}", made.out, made.err);
+    let package =
+        project.dir.join("_build/relgraph/prod/sequence-0.2.0.upgrade.tar.gz").display().to_string();
+    let release = space.path("running");
+    fs::rename(&old, &release).expect("moved");
+    let node = Node::new(&space, &release, "sequence").with("SEQUENCE_START", "40");
+    node.daemon("is_pid(Process.whereis(Sequence.Server))");
+    // Four clients that collect what they get, until they are asked.
+    let start = "
+        client = fn client, numbers ->
+          receive do
+            {:tell, from} -> send(from, {:numbers, numbers})
+          after
+            0 -> client.(client, [Sequence.next() | numbers])
+          end
+        end
+        :persistent_term.put(:clients, for _ <- 1..4 do spawn(fn -> client.(client, []) end) end)";
+    let end = "
+        clients = :persistent_term.get(:clients)
+        all = for pid <- clients do
+          send(pid, {:tell, self()})
+          receive do {:numbers, numbers} -> numbers after 5000 -> [:dead] end
+        end
+        numbers = all |> List.flatten() |> Enum.sort()
+        IO.inspect({Enum.all?(all, &(&1 != [])), numbers == Enum.to_list(hd(numbers)..List.last(numbers)), length(numbers) > 100})";
+    // No call failed, and every number was handed out once.
+    node.rpc(start);
+    node.says(&["upgrade", &package]);
+    assert_eq!(node.rpc(end), "{true, true, true}");
+    let now = [
+        ("Sequence.recent() |> length()", "10"),
+        ("String.starts_with?(Sequence.recent_label(), \"#\")", "true"),
+        ("Enum.sort(Application.get_all_env(:sequence))", "[keep: 10, start: 40, step: 1]"),
+        ("Sequence.Stash.get() == Sequence.next()", "true"),
+    ];
+    all(&node, &now);
+    node.rpc(start);
+    node.says(&["downgrade", "0.1.0"]);
+    assert_eq!(node.rpc(end), "{true, true, true}");
+    all(
+        &node,
+        &[
+            ("Sequence.Stash.get() == Sequence.next()", "true"),
+            ("tuple_size(:sys.get_state(Sequence.Server))", "2"),
+        ],
+    );
+    node.says(&["upgrade", "0.2.0"]);
+    node.stop();
+    node.daemon("is_pid(Process.whereis(Sequence.Server))");
+    all(&node, &[("Sequence.next()", "40"), ("Sequence.recent_label()", "\"#40\"")]);
+    node.stop();
+}
+
 const FRAGILE: &str = "defmodule Fragile.Server do
   use GenServer
   @vsn 1
@@ -176,5 +236,180 @@ fn a_migration_that_raises_leaves_the_old_version_with_its_processes_and_states(
     let code = "IO.inspect(for m <- [Fragile.First, Fragile.Server], do: m.module_info(:attributes)[:vsn])";
     assert_eq!(node.rpc(code), "[[1], [1]]", "and the old code");
     assert!(node.says(&["releases"]).contains("0.1.0 permanent"));
+    node.stop();
+}
+
+const SERVER: &str = "defmodule Kept.Server do
+  use GenServer
+  @vsn 1
+  def start_link(_), do: GenServer.start_link(__MODULE__, 0, name: __MODULE__)
+  def next, do: GenServer.call(__MODULE__, :next)
+  def init(n), do: {:ok, n}
+  def handle_call(:next, _from, n), do: {:reply, {1, n}, n + 1}
+end
+";
+
+/// A server with a state, and one that another application would miss.
+fn kept(space: &TestSpace, change: impl FnOnce(&support::project::Project)) -> Pair {
+    let callback = application("kept", "Kept.Server");
+    Pair::new(space, "kept", &[("lib/server.ex", SERVER), ("lib/application.ex", &callback)], change)
+}
+
+#[test]
+fn a_state_that_nobody_migrates_is_made_anew_and_the_rest_goes_on() {
+    let space = TestSpace::new();
+    let pair = kept(&space, |project| {
+        project.edit("lib/server.ex", "@vsn 1", "@vsn 2");
+        project.edit("lib/server.ex", "{:ok, n}", "{:ok, {n}}");
+        project.edit(
+            "lib/server.ex",
+            "n), do: {:reply, {1, n}, n + 1}",
+            "{n}), do: {:reply, {2, n}, {n + 1}}",
+        );
+    });
+    let upgrade = pair.upgrade();
+    assert_eq!(upgrade["ways"][0]["way"], "restart_application", "{upgrade}");
+    let node = pair.node(&space);
+    node.daemon("is_pid(Process.whereis(Kept.Server))");
+    all(&node, &[("Kept.Server.next()", "{1, 0}"), ("Kept.Server.next()", "{1, 1}")]);
+    let logger = "IO.inspect({Process.whereis(Logger.Supervisor), System.pid()})";
+    let before = node.rpc(logger);
+    node.says(&["upgrade", &pair.package().display().to_string()]);
+    all(&node, &[("Kept.Server.next()", "{2, 0}")]);
+    assert_eq!(node.rpc(logger), before, "nothing else was restarted");
+    node.says(&["downgrade", "0.1.0"]);
+    all(&node, &[("Kept.Server.next()", "{1, 0}")]);
+    node.stop();
+}
+
+#[test]
+fn three_versions_in_a_row_and_one_that_was_skipped() {
+    let space = TestSpace::cold();
+    let pair = kept(&space, |project| {
+        project.edit("lib/server.ex", "@vsn 1", "@vsn 2");
+        project.edit("lib/server.ex", "{:reply, {1, n}, n + 1}", "{:reply, {2, n}, n + 1}\n  def code_change({:down, 1}, n, _), do: {:ok, n - 100}\n  def code_change(1, n, _), do: {:ok, n + 100}");
+    });
+    pair.upgrade();
+    let other = space.path("other");
+    support::files::copy(&pair.old, &other);
+    let first = pair.package();
+    let next = space.path("kept-0.2.0.tar.gz");
+    fs::rename(&first, &next).expect("it can be moved");
+    pair.project.edit("mix.exs", "0.2.0", "0.3.0");
+    pair.project.edit("lib/server.ex", "@vsn 2", "@vsn 3");
+    pair.project.edit("lib/server.ex", "{2, n}", "{3, n}");
+    let of = "def code_change({:down, 1}, n, _), do: {:ok, n - 100}";
+    pair.project.edit(
+        "lib/server.ex",
+        of,
+        &format!("{of}\n  def code_change({{:down, 2}}, n, _), do: {{:ok, n - 1000}}\n  def code_change(2, n, _), do: {{:ok, n + 1000}}"),
+    );
+    pair.project.build();
+    let asked = pair.project.ask(&["upgrade", "0.1.0", "0.2.0", "0.3.0"]);
+    assert_eq!(asked.status, Some(0), "{}{}", asked.out, asked.err);
+    let last = pair.project.dir.join("_build/relgraph/prod/kept-0.3.0.upgrade.tar.gz").display().to_string();
+
+    let node = pair.node(&space);
+    node.daemon("is_pid(Process.whereis(Kept.Server))");
+    let next_is = |value: &str| all(&node, &[("Kept.Server.next()", value)]);
+    next_is("{1, 0}");
+    node.says(&["upgrade", &next.display().to_string()]);
+    next_is("{2, 101}");
+    node.says(&["upgrade", &last]);
+    next_is("{3, 1102}");
+    node.says(&["downgrade", "0.2.0"]);
+    next_is("{2, 103}");
+    node.says(&["downgrade", "0.1.0"]);
+    next_is("{1, 4}");
+    // Straight to the last.
+    node.says(&["upgrade", "0.3.0"]);
+    next_is("{3, 105}");
+    node.says(&["downgrade", "0.1.0"]);
+    next_is("{1, 6}");
+    node.says(&["remove", "0.2.0"]);
+    let releases = node.says(&["releases"]);
+    assert!(!releases.contains("0.2.0") && releases.contains("0.1.0 permanent"), "{releases}");
+    // What the others need is still there.
+    node.says(&["upgrade", "0.3.0"]);
+    next_is("{3, 107}");
+    node.stop();
+
+    // A package that does not know the version that runs says so, and nothing happens.
+    let asked = pair.project.ask(&["upgrade", "0.2.0", "0.3.0"]);
+    assert_eq!(asked.status, Some(0), "{}{}", asked.out, asked.err);
+    let node = Node::new(&space, &other, "kept");
+    node.daemon("is_pid(Process.whereis(Kept.Server))");
+    let next_is = |value: &str| all(&node, &[("Kept.Server.next()", value)]);
+    next_is("{1, 0}");
+    let asked = node.ask(&["upgrade", &last]);
+    assert_eq!(asked.status, Some(1), "{}{}", asked.out, asked.err);
+    assert!(asked.err.contains("0.1.0") && asked.err.contains("0.2.0"), "{}", asked.err);
+    next_is("{1, 1}");
+    assert!(node.says(&["releases"]).contains("0.1.0 permanent"));
+    node.stop();
+}
+
+/// A library that answers a number.
+fn library(space: &TestSpace, number: u32) -> Vec<u8> {
+    let source = format!(
+        "#include <erl_nif.h>
+static ERL_NIF_TERM number(ErlNifEnv* env, int argc, const ERL_NIF_TERM argv[]) {{ return enif_make_int(env, {number}); }}
+static ErlNifFunc functions[] = {{{{\"number\", 0, number, 0}}}};
+ERL_NIF_INIT(Elixir.Nifty, functions, NULL, NULL, NULL, NULL)
+"
+    );
+    let (c, so) = (space.path("nif.c"), space.path("nif.so"));
+    fs::write(&c, source).expect("written");
+    let include = support::mix::installed("erl").join("usr/include");
+    support::said(
+        std::process::Command::new("cc")
+            .arg("-shared")
+            .arg("-fPIC")
+            .arg("-I")
+            .arg(include)
+            .arg(&c)
+            .arg("-o")
+            .arg(&so),
+    );
+    fs::read(so).expect("a library")
+}
+
+#[test]
+fn a_native_library_is_replaced_by_restarting_its_application() {
+    let space = TestSpace::new();
+    let callback = application("nifty", "");
+    let module = "defmodule Nifty do
+  @on_load :load
+  def load, do: :erlang.load_nif(:filename.join(:code.priv_dir(:nifty), 'nif'), 0)
+  def number, do: :erlang.nif_error(:not_loaded)
+end
+";
+    let project = small::project(
+        &space,
+        "nifty",
+        "nifty",
+        &[("lib/nifty.ex", module), ("lib/application.ex", &callback)],
+    );
+    project.write("release.yaml", "release: nifty\nupgrades: hot\n");
+    project.write("mix.exs", &support::pair::mix("nifty", "0.1.0", ""));
+    let put = |number: u32| {
+        fs::create_dir_all(project.dir.join("priv")).expect("a folder");
+        fs::write(project.dir.join("priv/nif.so"), library(&space, number)).expect("written");
+    };
+    put(1);
+    let pair = Pair::of(&space, "nifty", project.clone(), |project| {
+        project.edit("mix.exs", "0.1.0", "0.2.0");
+        put(2);
+    });
+    let upgrade = pair.upgrade();
+    assert_eq!(upgrade["ways"][0]["way"], "restart_application", "{upgrade}");
+    assert!(upgrade["ways"][0]["notes"].to_string().contains("priv/nif.so is another"), "{upgrade}");
+    let node = pair.node(&space);
+    node.daemon("is_pid(Process.whereis(Nifty.Supervisor))");
+    all(&node, &[("Nifty.number()", "1")]);
+    node.says(&["upgrade", &pair.package().display().to_string()]);
+    all(&node, &[("Nifty.number()", "2")]);
+    node.says(&["downgrade", "0.1.0"]);
+    all(&node, &[("Nifty.number()", "1")]);
     node.stop();
 }

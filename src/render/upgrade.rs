@@ -108,7 +108,7 @@ fn lines(application: &ApplicationSummary, out: &mut String) {
         Some(file) => format!("  by {file}"),
     };
     let _ = writeln!(out, "  {}", harmless(&format!("{} {versions}{from}", application.name)));
-    for one in &application.up {
+    for one in &application.steps {
         let _ = writeln!(out, "    {}", harmless(one));
     }
 }

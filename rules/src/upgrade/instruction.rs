@@ -107,6 +107,39 @@ impl Instruction {
         }
     }
 
+    /// What it does, for people.
+    pub fn text(&self) -> String {
+        let after = |needs: &[String]| match needs {
+            [] => String::new(),
+            needs => {
+                let names: Vec<&str> = needs.iter().map(|name| short(name)).collect();
+                format!(", after {}", names.join(", "))
+            }
+        };
+        match self {
+            Instruction::Load { module, needs } => format!("replace {}{}", short(module), after(needs)),
+            Instruction::Update { module, supervisor: true, needs, .. } => {
+                format!(
+                    "replace the supervisor {}, which reads its children again{}",
+                    short(module),
+                    after(needs)
+                )
+            }
+            Instruction::Update { module, migrate: true, needs, .. } => {
+                format!("migrate the processes of {}: code_change{}", short(module), after(needs))
+            }
+            Instruction::Update { module, needs, .. } => {
+                format!("replace {}, its processes being suspended{}", short(module), after(needs))
+            }
+            Instruction::Add { module, needs } => format!("add {}{}", short(module), after(needs)),
+            Instruction::Delete { module, .. } => format!("remove {}", short(module)),
+            Instruction::Children(map) => children(map),
+            Instruction::Restart(application) => format!("restart the application {application}"),
+            Instruction::RestartEmulator => "restart the runtime system".to_owned(),
+            Instruction::Given(term) => term.to_string(),
+        }
+    }
+
     /// One that somebody else wrote.
     pub fn given(term: &Term) -> Instruction {
         let module = |parts: &[Term]| parts.first().and_then(Term::as_atom).map(str::to_owned);
@@ -117,5 +150,36 @@ impl Instruction {
             }
             None => Instruction::Given(term.clone()),
         }
+    }
+}
+
+/// Modules of Elixir as they are written there.
+fn short(name: &str) -> &str {
+    name.strip_prefix("Elixir.").unwrap_or(name)
+}
+
+fn children(map: &Term) -> String {
+    let word = |term: &Term| term.as_atom().map_or_else(|| term.to_string(), |name| short(name).to_owned());
+    let list = |key: &str| -> Vec<String> {
+        map.get(key).and_then(Term::elements).unwrap_or_default().iter().map(word).collect()
+    };
+    let of = match map.get("supervisor") {
+        Some(Term::Tuple(parts)) => match &parts[..] {
+            [Term::Atom(kind), name] if kind == "application" => format!("the application {}", word(name)),
+            [_, name] => word(name),
+            _ => String::new(),
+        },
+        Some(name) => word(name),
+        None => String::new(),
+    };
+    let mut parts = Vec::new();
+    for (what, names) in [("stop", list("stop")), ("start", list("start"))] {
+        if !names.is_empty() {
+            parts.push(format!("{what} {}", names.join(", ")));
+        }
+    }
+    match &parts[..] {
+        [] => format!("the children of {of} as the version has them"),
+        parts => format!("children of {of}: {}", parts.join(", ")),
     }
 }

@@ -76,7 +76,9 @@ pub struct ApplicationSummary {
     pub new_version: Option<String>,
     /// `generated`, `application`, or the file; none: it appears or goes.
     pub appup: Option<String>,
-    /// What is done on the way there, as Erlang terms.
+    /// What is done on the way there, for people.
+    pub steps: Vec<String>,
+    /// The same as Erlang terms.
     pub up: Vec<String>,
     /// What is done on the way back.
     pub down: Vec<String>,
@@ -324,6 +326,12 @@ impl Planned<'_> {
                         Origin::Project(file) => file.clone(),
                         Origin::Generated => "generated".to_owned(),
                     }),
+                    steps: application
+                        .appup
+                        .iter()
+                        .flat_map(|appup| &appup.up)
+                        .map(super::Instruction::text)
+                        .collect(),
                     up: texts(|appup| &appup.up),
                     down: texts(|appup| &appup.down),
                 }
