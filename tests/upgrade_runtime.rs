@@ -264,6 +264,8 @@ fn children_of_a_supervisor_become_those_of_the_new_version() {
     );
     let with_first = |project: &support::project::Project| {
         more(project);
+        // OTP's release handler alone knows no runtime.exs.
+        project.edit("config/config.exs", "step: 1", "step: 1, start: 40");
         project.edit(
             "lib/sequence/label.ex",
             "  def label([]), do: \"none\"",
@@ -279,20 +281,27 @@ fn children_of_a_supervisor_become_those_of_the_new_version() {
         "IO.inspect Enum.map([Sequence.Server, Sequence.Stash, Sequence.Supervisor], &Process.whereis/1)";
     let (before, old_pids) = (node.rpc(shape), node.rpc(pids));
     node.says(&["upgrade", upgrade.package()]);
-    assert_eq!(
-        node.rpc(shape),
-        "{[{Sequence.Server, true}, {Sequence.Stash, true}, {Agent, true}], :one_for_all, 7}"
-    );
+    let changed = "{[{Sequence.Server, true}, {Sequence.Stash, true}, {Agent, true}], :one_for_all, 7}";
+    assert_eq!(node.rpc(shape), changed);
     assert_eq!(node.rpc(pids), old_pids);
     assert_eq!(node.rpc("IO.puts Sequence.next()"), "41");
     node.says(&["downgrade", "0.1.0"]);
     assert_eq!((node.rpc(shape), node.rpc(pids)), (before.clone(), old_pids.clone()));
 
+    // OTP's release handler alone runs the same script.
+    let load = "Path.wildcard(Path.join([:code.root_dir(), \"releases/0.2.0/relgraph_upgrade*.beam\"])) |> Enum.each(&(:code.load_abs(String.to_charlist(Path.rootname(&1)))))";
+    let install = "IO.inspect :release_handler.install_release('0.2.0', [])";
+    node.stop();
+    node.daemon(SERVES);
+    node.rpc("Sequence.next()");
+    assert_eq!(node.rpc(&format!("{load}; {install}")), "{:ok, '0.1.0', []}");
+    assert_eq!(node.rpc(shape), changed);
+    node.stop();
+
     // The same, and then something fails: the children are as they were.
     let fails = format!("{up},{{apply,{{erlang,error,[after_children]}}}}");
     let space = TestSpace::new();
     let upgrade = Upgrade::sequence(&space, with_first, &sequence_appup(&fails, ""));
-    node.stop();
     let node = upgrade.node(&space);
     node.daemon(SERVES);
     let old_pids = node.rpc(pids);
@@ -328,6 +337,55 @@ fn packages_that_are_none_and_versions_that_are_not_there_are_refused() {
     fs::copy(&upgrade.package, upgrade.release.join("releases/0.2.0/sequence.tar.gz")).expect("copied");
     let up = node.says(&["upgrade", "0.2.0"]);
     assert!(up.contains("permanent"), "{up}");
+    node.stop();
+}
+
+#[test]
+fn who_still_runs_the_code_from_before_goes_on_and_is_named() {
+    let space = TestSpace::new();
+    let (old, new) = (space.sequence("old"), space.example("sequence-0.2.0", "new"));
+    for project in [&old, &new] {
+        project.edit(
+            "lib/sequence.ex",
+            "  @doc \"\"\"\n  The next number.\n",
+            "  def wait, do: receive(do: (:stop -> :ok))\n\n  @doc \"\"\"\n  The next number.\n",
+        );
+    }
+    let upgrade = Upgrade::new(&space, &old, &new, "sequence", "sequence", &sequence_appup("", ""));
+    let node = upgrade.node(&space);
+    node.daemon(SERVES);
+    node.rpc("Process.register(spawn(Sequence, :wait, []), :waiter)");
+    let up = node.says(&["upgrade", upgrade.package()]);
+    assert!(up.ends_with("\nSequence: waiter still runs the code from before"), "{up}");
+    assert_eq!(node.rpc("IO.puts Sequence.next(); IO.puts Sequence.recent_label()"), "40\n#40");
+    let refusal = "Sequence cannot be replaced: waiter still runs the code from before the last upgrade";
+    refused(&node.ask(&["downgrade", "0.1.0"]), &[refusal]);
+    assert_eq!(
+        node.rpc("IO.inspect {:sys.get_state(Sequence.Server), Process.alive?(Process.whereis(:waiter))}"),
+        "{{41, 1, '('}, true}"
+    );
+    node.rpc("send(:waiter, :stop)");
+    node.says(&["downgrade", "0.1.0"]);
+    assert_eq!(node.rpc("IO.puts Sequence.next_label()"), "number 41");
+    node.stop();
+}
+
+#[test]
+fn a_module_that_cannot_be_loaded_changes_nothing() {
+    let space = TestSpace::new();
+    let fails = |project: &support::project::Project| {
+        project.edit(
+            "lib/sequence.ex",
+            "  alias Sequence.{Label, Server}\n",
+            "  alias Sequence.{Label, Server}\n\n  @on_load :load\n  def load, do: if(System.get_env(\"NO_LIBRARY\"), do: :no_library, else: :ok)\n",
+        );
+    };
+    let upgrade = Upgrade::sequence(&space, fails, &sequence_appup("", ""));
+    let node = upgrade.node(&space).with("NO_LIBRARY", "1");
+    node.daemon(SERVES);
+    node.rpc("Sequence.next()");
+    called_off(&node, &upgrade, &["Sequence could not be loaded: on_load_failure"]);
+    assert_eq!(node.rpc("IO.puts Sequence.next_label()"), "number 41");
     node.stop();
 }
 

@@ -121,7 +121,8 @@ unpack(Given, #{root := Root}) ->
         none ->
             case relgraph_upgrade_books:find(Given) of
                 none ->
-                    fail("there is no ~ts, and no package of it: neither a file of that name, nor releases/~ts-~ts.tar.gz", [Given, Name, Given]);
+                    Where = "neither a file of that name, nor releases/~ts-~ts.tar.gz",
+                    fail("there is no ~ts, and no package of it: " ++ Where, [Given, Name, Given]);
                 #{} ->
                     {Name, Given, known}
             end;
@@ -193,7 +194,6 @@ install(Vsn, #{root := Root} = Options) ->
             {restart, _} -> fail("from ~ts to ~ts the system has to be restarted: `upgrade` prepares that", [Running, Vsn])
         end,
     Private = private(Root),
-    Started = erlang:monotonic_time(millisecond),
     try
         [ok = file:write_file(filename:join(Private, atom_to_list(M) ++ ".beam"), Bin) || {M, _, Bin} <- maps:get(beams, Options)],
         Dir = filename:join([Root, "releases", Vsn]),
@@ -218,7 +218,6 @@ install(Vsn, #{root := Root} = Options) ->
         Ended = erlang:monotonic_time(millisecond),
         #{modules := Modules, migrated := Migrated, unpurged := Unpurged} = Summary,
         relgraph_upgrade_books:unpurged(Unpurged),
-        _ = Started,
         io_lib:format("~ts ~ts -> ~ts: ~ts, ~ts migrated, ~p ms", [
             Name, Running, Vsn, count(Modules, "module"), processes(Migrated), Ended - Loaded
         ])
@@ -263,8 +262,8 @@ check(Vsn) ->
         {ok, _, _} ->
             ok;
         {error, {old_processes, Module}} ->
-            Who = [relgraph_upgrade_processes:name(Pid) || Pid <- relgraph_upgrade_processes:old_code(Module)],
-            fail("~tp cannot be replaced: ~ts still runs the code from before the last upgrade", [Module, lists:join(", ", Who)]);
+            Who = relgraph_upgrade_processes:in_old_code(Module),
+            fail("~tp cannot be replaced: ~ts still runs the code from before the last upgrade", [Module, Who]);
         {error, {no_such_file, File}} ->
             fail("~ts is missing", [File]);
         {error, Reason} ->
@@ -283,11 +282,8 @@ commit(Vsn, Root) ->
 
 %% Processes that go on with code from before.
 left() ->
-    Left = [{M, Pids} || {M, _} <- code:all_loaded(), erlang:check_old_code(M), not code:soft_purge(M), Pids <- [relgraph_upgrade_processes:old_code(M)]],
-    [
-        io_lib:format("~tp: ~ts still runs the code from before\n", [M, lists:join(", ", [relgraph_upgrade_processes:name(Pid) || Pid <- Pids])])
-     || {M, Pids} <- Left
-    ].
+    Left = [Module || {Module, _} <- code:all_loaded(), erlang:check_old_code(Module), not code:soft_purge(Module)],
+    [io_lib:format("~tp: ~ts still runs the code from before\n", [M, relgraph_upgrade_processes:in_old_code(M)]) || M <- lists:sort(Left)].
 
 %% A folder of our own, which shows at once whether we may write at all.
 private(Root) ->

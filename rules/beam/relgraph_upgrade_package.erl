@@ -96,8 +96,6 @@ unpack(File, Root, Draft, Vsn, Apps, Rel) ->
     [place(filename:join(Draft, Name), filename:join(Root, Name)) || Name <- Erts],
     To = filename:join([Root, "releases", Vsn]),
     %% Nobody knows of this version: what lies there was left by somebody who was interrupted.
-    Package = filename:join(To, "keep"),
-    _ = Package,
     packages_out(To, Root),
     remove_tree(To),
     rename(Folder, To),
@@ -114,7 +112,9 @@ is_own(App, Root) ->
 
 %% Distillery has packages in the folder of the version.
 packages_out(To, Root) ->
-    [rename(File, filename:join([Root, "releases", filename:basename(File, ".tar.gz") ++ "-" ++ filename:basename(To) ++ ".tar.gz"])) || File <- filelib:wildcard(filename:join(To, "*.tar.gz"))].
+    Ending = "-" ++ filename:basename(To) ++ ".tar.gz",
+    Place = fun(File) -> filename:join([Root, "releases", filename:basename(File, ".tar.gz") ++ Ending]) end,
+    [rename(File, Place(File)) || File <- filelib:wildcard(filename:join(To, "*.tar.gz"))].
 
 place(From, To) ->
     case filelib:is_dir(To) of

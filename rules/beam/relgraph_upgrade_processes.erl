@@ -195,12 +195,16 @@ name(Other) ->
 %% Processes that run code of a module that is neither its newest nor gone.
 old_code(Module) ->
     case erlang:check_old_code(Module) of
-        true -> in_old_code(Module);
+        true -> [Pid || Pid <- processes(), Pid =/= self(), catch_check(Pid, Module)];
         false -> []
     end.
 
+%% Their names.
 in_old_code(Module) ->
-    [Pid || Pid <- processes(), Pid =/= self(), catch_check(Pid, Module)].
+    case old_code(Module) of
+        [] -> "a process";
+        Pids -> lists:join(", ", [name(Pid) || Pid <- Pids])
+    end.
 
 catch_check(Pid, Module) ->
     try
