@@ -328,7 +328,7 @@ fn packages_that_are_none_and_versions_that_are_not_there_are_refused() {
     refused(&node.ask(&["remove", "0.1.0"]), &["0.1.0 is permanent and cannot be removed"]);
     refused(&node.ask(&["upgrade"]), &["usage: upgrade FILE|VERSION"]);
     assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 is unpacked");
-    assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 was unpacked already");
+    assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 is unpacked");
     fs::remove_file(upgrade.release.join("releases/0.2.0/relup")).expect("removed");
     refused(&node.ask(&["upgrade", "0.2.0"]), &["nothing says how to get from 0.1.0 to 0.2.0"]);
     assert_eq!(node.says(&["remove", "0.2.0"]), "sequence 0.2.0 is removed, with 2 applications");
@@ -499,6 +499,59 @@ fn a_release_that_may_not_be_written_to_is_left_alone() {
         &["cannot be written to by the user that the system runs as"],
     );
     files::assert_same(&before, &files::snapshot(&upgrade.release), "nothing was written");
+    node.stop();
+}
+
+#[test]
+fn a_package_that_was_made_again_is_taken() {
+    let space = TestSpace::new();
+    let raises = |project: &support::project::Project| {
+        project.edit(
+            "lib/sequence/server.ex",
+            "do: {:ok, {number, step, []}}",
+            "do: {:error, {number, step}}",
+        );
+    };
+    let upgrade = Upgrade::sequence(&space, raises, &sequence_appup("", ""));
+    let node = upgrade.node(&space);
+    node.daemon(SERVES);
+    called_off(&node, &upgrade, &["{error,{40,1}}"]);
+    let again = TestSpace::new();
+    let better = Upgrade::sequence(&again, |_| {}, &sequence_appup("", ""));
+    node.says(&["upgrade", better.package()]);
+    assert_eq!(node.rpc("IO.puts Sequence.next(); IO.puts Sequence.recent_label()"), "40\n#40");
+    refused(&node.ask(&["unpack", better.package()]), &["0.2.0 is permanent"]);
+    assert_eq!(node.says(&["upgrade", better.package()]), "sequence 0.2.0 runs already and is permanent");
+
+    // The same version of an application with other code.
+    let lib = upgrade.release.join("lib/sequence-0.2.0/ebin/Elixir.Sequence.beam");
+    fs::write(
+        &lib,
+        fs::read(upgrade.release.join("lib/sequence-0.1.0/ebin/Elixir.Sequence.beam")).expect("a file"),
+    )
+    .expect("written");
+    let mut rel = fs::read_to_string(upgrade.release.join("releases/0.2.0/sequence.rel")).expect("a file");
+    rel = rel.replace("{\"sequence\",\"0.2.0\"}", "{\"sequence\",\"0.3.0\"}");
+    let made = space.path("made");
+    said(
+        std::process::Command::new("mkdir").arg("-p").arg(made.join("releases/0.3.0")).arg(made.join("lib")),
+    );
+    said(std::process::Command::new("tar").arg("-xzf").arg(&better.package).arg("-C").arg(&made).arg("lib"));
+    fs::write(made.join("releases/sequence-0.3.0.rel"), rel).expect("written");
+    let odd = space.path("odd.tar.gz");
+    said(
+        std::process::Command::new("tar")
+            .arg("-czf")
+            .arg(&odd)
+            .arg("-C")
+            .arg(&made)
+            .args(["lib", "releases"]),
+    );
+    refused(
+        &node.ask(&["unpack", text(&odd)]),
+        &["another lib/sequence-0.2.0", "an application that changed needs a new version"],
+    );
+    assert_eq!(node.says(&["releases"]), "sequence 0.2.0 permanent\nsequence 0.1.0 old");
     node.stop();
 }
 

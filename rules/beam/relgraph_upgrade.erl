@@ -62,11 +62,8 @@ run_open("releases", [], _) ->
     Width = lists:max([length(Vsn) || {_, Vsn, _} <- All]),
     [[Name, " ", string:pad(Vsn, Width), " ", atom_to_list(Status), "\n"] || {Name, Vsn, Status} <- All];
 run_open("unpack", [Given], Options) ->
-    {Name, Vsn, New} = unpack(Given, Options),
-    case New of
-        new -> [Name, " ", Vsn, " is unpacked\n"];
-        known -> [Name, " ", Vsn, " was unpacked already\n"]
-    end;
+    {Name, Vsn} = unpack(Given, Options),
+    [Name, " ", Vsn, " is unpacked\n"];
 run_open("install", [Vsn], Options) ->
     Line = install(Vsn, Options),
     case relgraph_upgrade_books:permanent() of
@@ -75,12 +72,20 @@ run_open("install", [Vsn], Options) ->
     end;
 run_open("upgrade", [Given | Rest], Options) ->
     #{name := Name} = relgraph_upgrade_books:running(),
-    Vsn =
-        case {relgraph_upgrade_books:find(Given), relgraph_upgrade_package:find(Given, maps:get(root, Options), Name)} of
-            {none, _} -> element(2, unpack(Given, Options));
-            {#{}, _} -> Given
-        end,
-    move(Vsn, Rest, Options);
+    case {relgraph_upgrade_books:find(Given), relgraph_upgrade_package:find(Given, maps:get(root, Options), Name)} of
+        {#{}, _} ->
+            move(Given, Rest, Options);
+        {none, none} ->
+            {_, Vsn} = unpack(Given, Options),
+            move(Vsn, Rest, Options);
+        {none, File} ->
+            Vsn = relgraph_upgrade_package:version(File),
+            case relgraph_upgrade_books:find(Vsn) of
+                #{status := Status} when Status =:= current; Status =:= permanent -> ok;
+                _ -> unpack(File, Options)
+            end,
+            move(Vsn, Rest, Options)
+    end;
 run_open("downgrade", [Vsn | Rest], Options) ->
     move(Vsn, Rest, Options);
 run_open("commit", [], Options) ->
@@ -124,12 +129,11 @@ unpack(Given, #{root := Root}) ->
                     Where = "neither a file of that name, nor releases/~ts-~ts.tar.gz",
                     fail("there is no ~ts, and no package of it: " ++ Where, [Given, Name, Given]);
                 #{} ->
-                    {Name, Given, known}
+                    {Name, Given}
             end;
         File ->
             writable(Root),
-            {Vsn, New} = relgraph_upgrade_package:unpack(File, Root),
-            {Name, Vsn, New}
+            {Name, relgraph_upgrade_package:unpack(File, Root)}
     end.
 
 %% To a version, for good.
