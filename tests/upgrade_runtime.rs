@@ -5,7 +5,6 @@ mod support;
 use std::fs;
 
 use support::node::Node;
-use support::small::project;
 use support::upgrade::{Upgrade, sequence_appup, text};
 use support::{Said, TestSpace, files, said, unprivileged, wait_until};
 
@@ -552,69 +551,5 @@ fn a_package_that_was_made_again_is_taken() {
         &["another lib/sequence-0.2.0", "an application that changed needs a new version"],
     );
     assert_eq!(node.says(&["releases"]), "sequence 0.2.0 permanent\nsequence 0.1.0 old");
-    node.stop();
-}
-
-const COUNTER: &str = "-module(counter).\n-behaviour(gen_server).\n-vsn(\"VSN\").\n-export([start_link/0, next/0, init/1, handle_call/3, handle_cast/2, code_change/3]).\n\
-start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).\nnext() -> gen_server:call(?MODULE, next).\n\
-init([]) -> {ok, INIT}.\nhandle_cast(_, S) -> {noreply, S}.\n";
-
-#[test]
-fn a_release_in_erlang_goes_up_and_down() {
-    let space = TestSpace::new();
-    let application = "-module(counter_app).\n-behaviour(application).\n-behaviour(supervisor).\n-export([start/2, stop/1, init/1]).\n\
-        start(_, _) -> supervisor:start_link({local, counter_sup}, ?MODULE, []).\nstop(_) -> ok.\n\
-        init([]) -> {ok, {{one_for_one, 1, 5}, [{counter, {counter, start_link, []}, permanent, 5000, worker, [counter]}]}}.\n";
-    let one = format!(
-        "{}handle_call(next, _, N) -> {{reply, N, N + 1}}.\ncode_change(_, S, _) -> {{ok, S}}.\n",
-        COUNTER.replace("VSN", "1").replace("INIT", "1")
-    );
-    let two = format!(
-        "{}handle_call(next, _, {{N, Step}}) -> {{reply, {{N, application:get_env(counter, greeting)}}, {{N + Step, Step}}}}.\n\
-         code_change(\"1\", N, _) when is_integer(N) -> {{ok, {{N, 10}}}};\ncode_change({{down, \"1\"}}, {{N, _}}, _) -> {{ok, N}}.\n",
-        COUNTER.replace("VSN", "2").replace("INIT", "{1, 10}")
-    );
-    let make = |at: &str, version: &str, code: &str, config: &str| {
-        let specification = format!(
-            "{{application, counter, [{{vsn, \"{version}\"}}, {{registered, [counter]}}, {{mod, {{counter_app, []}}}}, {{applications, [kernel, stdlib, sasl]}}]}}.\n"
-        );
-        project(
-            &space,
-            at,
-            "counter",
-            &[
-                ("release.yaml", &format!("release: counter\nversion: \"{version}\"\nupgrades: hot\n")),
-                ("rebar.config", "{erl_opts, [debug_info]}.\n"),
-                ("src/counter.app.src", &specification),
-                ("src/counter.erl", code),
-                ("src/counter_app.erl", application),
-                ("config/sys.config.src", config),
-            ],
-        )
-    };
-    let old = make("one", "1", &one, "[{counter, []}].\n");
-    let new = make("two", "2", &two, "[{counter, [{greeting, \"${GREETING:-hi}\"}]}].\n");
-    let appup =
-        "{\"2\",[{\"1\",[{update,counter,{advanced,[]}}]}],[{\"1\",[{update,counter,{advanced,[]}}]}]}.\n";
-    let upgrade = Upgrade::new(&space, &old, &new, "counter", "counter", appup);
-    let node = Node::new(&space, &upgrade.release, "counter").with("GREETING", "good day");
-    node.says(&["daemon"]);
-    wait_until("it answers", || node.ask(&["rpc", "is_pid(whereis(counter))."]).out.trim() == "true");
-    assert_eq!(node.rpc("counter:next()."), "1");
-    let pid = node.rpc("whereis(counter).");
-    let up = node.says(&["upgrade", upgrade.package()]);
-    assert!(up.starts_with("counter 1 -> 2: 1 module, 1 process migrated, "), "{up}");
-    assert_eq!(node.rpc("counter:next()."), "{2,{ok,\"good day\"}}");
-    assert_eq!(node.says(&["releases"]), "counter 2 permanent\ncounter 1 old");
-    assert!(node.says(&["downgrade", "1"]).ends_with("permanent"));
-    assert_eq!(node.rpc("counter:next()."), "12");
-    assert_eq!(node.rpc("whereis(counter)."), pid);
-    node.says(&["install", "2"]);
-    node.says(&["commit", "2"]);
-    node.stop();
-    node.says(&["daemon"]);
-    wait_until("it answers again", || node.ask(&["rpc", "is_pid(whereis(counter))."]).out.trim() == "true");
-    assert_eq!(node.rpc("counter:next()."), "{1,{ok,\"good day\"}}");
-    assert_eq!(node.says(&["remove", "1"]), "counter 1 is removed, with 1 application");
     node.stop();
 }
