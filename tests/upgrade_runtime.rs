@@ -5,7 +5,6 @@ mod support;
 use std::fs;
 
 use support::node::Node;
-use support::small::project;
 use support::upgrade::{Upgrade, sequence_appup, text};
 use support::{Said, TestSpace, files, said, unprivileged, wait_until};
 
@@ -264,6 +263,8 @@ fn children_of_a_supervisor_become_those_of_the_new_version() {
     );
     let with_first = |project: &support::project::Project| {
         more(project);
+        // OTP's release handler alone knows no runtime.exs.
+        project.edit("config/config.exs", "step: 1", "step: 1, start: 40");
         project.edit(
             "lib/sequence/label.ex",
             "  def label([]), do: \"none\"",
@@ -279,20 +280,27 @@ fn children_of_a_supervisor_become_those_of_the_new_version() {
         "IO.inspect Enum.map([Sequence.Server, Sequence.Stash, Sequence.Supervisor], &Process.whereis/1)";
     let (before, old_pids) = (node.rpc(shape), node.rpc(pids));
     node.says(&["upgrade", upgrade.package()]);
-    assert_eq!(
-        node.rpc(shape),
-        "{[{Sequence.Server, true}, {Sequence.Stash, true}, {Agent, true}], :one_for_all, 7}"
-    );
+    let changed = "{[{Sequence.Server, true}, {Sequence.Stash, true}, {Agent, true}], :one_for_all, 7}";
+    assert_eq!(node.rpc(shape), changed);
     assert_eq!(node.rpc(pids), old_pids);
     assert_eq!(node.rpc("IO.puts Sequence.next()"), "41");
     node.says(&["downgrade", "0.1.0"]);
     assert_eq!((node.rpc(shape), node.rpc(pids)), (before.clone(), old_pids.clone()));
 
+    // OTP's release handler alone runs the same script.
+    let load = "Path.wildcard(Path.join([:code.root_dir(), \"releases/0.2.0/relgraph_upgrade*.beam\"])) |> Enum.each(&(:code.load_abs(String.to_charlist(Path.rootname(&1)))))";
+    let install = "IO.inspect :release_handler.install_release('0.2.0', [])";
+    node.stop();
+    node.daemon(SERVES);
+    node.rpc("Sequence.next()");
+    assert_eq!(node.rpc(&format!("{load}; {install}")), "{:ok, '0.1.0', []}");
+    assert_eq!(node.rpc(shape), changed);
+    node.stop();
+
     // The same, and then something fails: the children are as they were.
     let fails = format!("{up},{{apply,{{erlang,error,[after_children]}}}}");
     let space = TestSpace::new();
     let upgrade = Upgrade::sequence(&space, with_first, &sequence_appup(&fails, ""));
-    node.stop();
     let node = upgrade.node(&space);
     node.daemon(SERVES);
     let old_pids = node.rpc(pids);
@@ -319,7 +327,7 @@ fn packages_that_are_none_and_versions_that_are_not_there_are_refused() {
     refused(&node.ask(&["remove", "0.1.0"]), &["0.1.0 is permanent and cannot be removed"]);
     refused(&node.ask(&["upgrade"]), &["usage: upgrade FILE|VERSION"]);
     assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 is unpacked");
-    assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 was unpacked already");
+    assert_eq!(node.says(&["unpack", upgrade.package()]), "sequence 0.2.0 is unpacked");
     fs::remove_file(upgrade.release.join("releases/0.2.0/relup")).expect("removed");
     refused(&node.ask(&["upgrade", "0.2.0"]), &["nothing says how to get from 0.1.0 to 0.2.0"]);
     assert_eq!(node.says(&["remove", "0.2.0"]), "sequence 0.2.0 is removed, with 2 applications");
@@ -328,6 +336,55 @@ fn packages_that_are_none_and_versions_that_are_not_there_are_refused() {
     fs::copy(&upgrade.package, upgrade.release.join("releases/0.2.0/sequence.tar.gz")).expect("copied");
     let up = node.says(&["upgrade", "0.2.0"]);
     assert!(up.contains("permanent"), "{up}");
+    node.stop();
+}
+
+#[test]
+fn who_still_runs_the_code_from_before_goes_on_and_is_named() {
+    let space = TestSpace::new();
+    let (old, new) = (space.sequence("old"), space.example("sequence-0.2.0", "new"));
+    for project in [&old, &new] {
+        project.edit(
+            "lib/sequence.ex",
+            "  @doc \"\"\"\n  The next number.\n",
+            "  def wait, do: receive(do: (:stop -> :ok))\n\n  @doc \"\"\"\n  The next number.\n",
+        );
+    }
+    let upgrade = Upgrade::new(&space, &old, &new, "sequence", "sequence", &sequence_appup("", ""));
+    let node = upgrade.node(&space);
+    node.daemon(SERVES);
+    node.rpc("Process.register(spawn(Sequence, :wait, []), :waiter)");
+    let up = node.says(&["upgrade", upgrade.package()]);
+    assert!(up.ends_with("\nSequence: waiter still runs the code from before"), "{up}");
+    assert_eq!(node.rpc("IO.puts Sequence.next(); IO.puts Sequence.recent_label()"), "40\n#40");
+    let refusal = "Sequence cannot be replaced: waiter still runs the code from before the last upgrade";
+    refused(&node.ask(&["downgrade", "0.1.0"]), &[refusal]);
+    assert_eq!(
+        node.rpc("IO.inspect {:sys.get_state(Sequence.Server), Process.alive?(Process.whereis(:waiter))}"),
+        "{{41, 1, '('}, true}"
+    );
+    node.rpc("send(:waiter, :stop)");
+    node.says(&["downgrade", "0.1.0"]);
+    assert_eq!(node.rpc("IO.puts Sequence.next_label()"), "number 41");
+    node.stop();
+}
+
+#[test]
+fn a_module_that_cannot_be_loaded_changes_nothing() {
+    let space = TestSpace::new();
+    let fails = |project: &support::project::Project| {
+        project.edit(
+            "lib/sequence.ex",
+            "  alias Sequence.{Label, Server}\n",
+            "  alias Sequence.{Label, Server}\n\n  @on_load :load\n  def load, do: if(System.get_env(\"NO_LIBRARY\"), do: :no_library, else: :ok)\n",
+        );
+    };
+    let upgrade = Upgrade::sequence(&space, fails, &sequence_appup("", ""));
+    let node = upgrade.node(&space).with("NO_LIBRARY", "1");
+    node.daemon(SERVES);
+    node.rpc("Sequence.next()");
+    called_off(&node, &upgrade, &["Sequence could not be loaded: on_load_failure"]);
+    assert_eq!(node.rpc("IO.puts Sequence.next_label()"), "number 41");
     node.stop();
 }
 
@@ -444,66 +501,55 @@ fn a_release_that_may_not_be_written_to_is_left_alone() {
     node.stop();
 }
 
-const COUNTER: &str = "-module(counter).\n-behaviour(gen_server).\n-vsn(\"VSN\").\n-export([start_link/0, next/0, init/1, handle_call/3, handle_cast/2, code_change/3]).\n\
-start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).\nnext() -> gen_server:call(?MODULE, next).\n\
-init([]) -> {ok, INIT}.\nhandle_cast(_, S) -> {noreply, S}.\n";
-
 #[test]
-fn a_release_in_erlang_goes_up_and_down() {
+fn a_package_that_was_made_again_is_taken() {
     let space = TestSpace::new();
-    let application = "-module(counter_app).\n-behaviour(application).\n-behaviour(supervisor).\n-export([start/2, stop/1, init/1]).\n\
-        start(_, _) -> supervisor:start_link({local, counter_sup}, ?MODULE, []).\nstop(_) -> ok.\n\
-        init([]) -> {ok, {{one_for_one, 1, 5}, [{counter, {counter, start_link, []}, permanent, 5000, worker, [counter]}]}}.\n";
-    let one = format!(
-        "{}handle_call(next, _, N) -> {{reply, N, N + 1}}.\ncode_change(_, S, _) -> {{ok, S}}.\n",
-        COUNTER.replace("VSN", "1").replace("INIT", "1")
-    );
-    let two = format!(
-        "{}handle_call(next, _, {{N, Step}}) -> {{reply, {{N, application:get_env(counter, greeting)}}, {{N + Step, Step}}}}.\n\
-         code_change(\"1\", N, _) when is_integer(N) -> {{ok, {{N, 10}}}};\ncode_change({{down, \"1\"}}, {{N, _}}, _) -> {{ok, N}}.\n",
-        COUNTER.replace("VSN", "2").replace("INIT", "{1, 10}")
-    );
-    let make = |at: &str, version: &str, code: &str, config: &str| {
-        let specification = format!(
-            "{{application, counter, [{{vsn, \"{version}\"}}, {{registered, [counter]}}, {{mod, {{counter_app, []}}}}, {{applications, [kernel, stdlib, sasl]}}]}}.\n"
+    let raises = |project: &support::project::Project| {
+        project.edit(
+            "lib/sequence/server.ex",
+            "do: {:ok, {number, step, []}}",
+            "do: {:error, {number, step}}",
         );
-        project(
-            &space,
-            at,
-            "counter",
-            &[
-                ("release.yaml", &format!("release: counter\nversion: \"{version}\"\nupgrades: hot\n")),
-                ("rebar.config", "{erl_opts, [debug_info]}.\n"),
-                ("src/counter.app.src", &specification),
-                ("src/counter.erl", code),
-                ("src/counter_app.erl", application),
-                ("config/sys.config.src", config),
-            ],
-        )
     };
-    let old = make("one", "1", &one, "[{counter, []}].\n");
-    let new = make("two", "2", &two, "[{counter, [{greeting, \"${GREETING:-hi}\"}]}].\n");
-    let appup =
-        "{\"2\",[{\"1\",[{update,counter,{advanced,[]}}]}],[{\"1\",[{update,counter,{advanced,[]}}]}]}.\n";
-    let upgrade = Upgrade::new(&space, &old, &new, "counter", "counter", appup);
-    let node = Node::new(&space, &upgrade.release, "counter").with("GREETING", "good day");
-    node.says(&["daemon"]);
-    wait_until("it answers", || node.ask(&["rpc", "is_pid(whereis(counter))."]).out.trim() == "true");
-    assert_eq!(node.rpc("counter:next()."), "1");
-    let pid = node.rpc("whereis(counter).");
-    let up = node.says(&["upgrade", upgrade.package()]);
-    assert!(up.starts_with("counter 1 -> 2: 1 module, 1 process migrated, "), "{up}");
-    assert_eq!(node.rpc("counter:next()."), "{2,{ok,\"good day\"}}");
-    assert_eq!(node.says(&["releases"]), "counter 2 permanent\ncounter 1 old");
-    assert!(node.says(&["downgrade", "1"]).ends_with("permanent"));
-    assert_eq!(node.rpc("counter:next()."), "12");
-    assert_eq!(node.rpc("whereis(counter)."), pid);
-    node.says(&["install", "2"]);
-    node.says(&["commit", "2"]);
-    node.stop();
-    node.says(&["daemon"]);
-    wait_until("it answers again", || node.ask(&["rpc", "is_pid(whereis(counter))."]).out.trim() == "true");
-    assert_eq!(node.rpc("counter:next()."), "{1,{ok,\"good day\"}}");
-    assert_eq!(node.says(&["remove", "1"]), "counter 1 is removed, with 1 application");
+    let upgrade = Upgrade::sequence(&space, raises, &sequence_appup("", ""));
+    let node = upgrade.node(&space);
+    node.daemon(SERVES);
+    called_off(&node, &upgrade, &["{error,{40,1}}"]);
+    let again = TestSpace::new();
+    let better = Upgrade::sequence(&again, |_| {}, &sequence_appup("", ""));
+    node.says(&["upgrade", better.package()]);
+    assert_eq!(node.rpc("IO.puts Sequence.next(); IO.puts Sequence.recent_label()"), "40\n#40");
+    refused(&node.ask(&["unpack", better.package()]), &["0.2.0 is permanent"]);
+    assert_eq!(node.says(&["upgrade", better.package()]), "sequence 0.2.0 runs already and is permanent");
+
+    // The same version of an application with other code.
+    let lib = upgrade.release.join("lib/sequence-0.2.0/ebin/Elixir.Sequence.beam");
+    fs::write(
+        &lib,
+        fs::read(upgrade.release.join("lib/sequence-0.1.0/ebin/Elixir.Sequence.beam")).expect("a file"),
+    )
+    .expect("written");
+    let mut rel = fs::read_to_string(upgrade.release.join("releases/0.2.0/sequence.rel")).expect("a file");
+    rel = rel.replace("{\"sequence\",\"0.2.0\"}", "{\"sequence\",\"0.3.0\"}");
+    let made = space.path("made");
+    said(
+        std::process::Command::new("mkdir").arg("-p").arg(made.join("releases/0.3.0")).arg(made.join("lib")),
+    );
+    said(std::process::Command::new("tar").arg("-xzf").arg(&better.package).arg("-C").arg(&made).arg("lib"));
+    fs::write(made.join("releases/sequence-0.3.0.rel"), rel).expect("written");
+    let odd = space.path("odd.tar.gz");
+    said(
+        std::process::Command::new("tar")
+            .arg("-czf")
+            .arg(&odd)
+            .arg("-C")
+            .arg(&made)
+            .args(["lib", "releases"]),
+    );
+    refused(
+        &node.ask(&["unpack", text(&odd)]),
+        &["another lib/sequence-0.2.0", "an application that changed needs a new version"],
+    );
+    assert_eq!(node.says(&["releases"]), "sequence 0.2.0 permanent\nsequence 0.1.0 old");
     node.stop();
 }

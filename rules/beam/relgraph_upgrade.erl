@@ -62,11 +62,8 @@ run_open("releases", [], _) ->
     Width = lists:max([length(Vsn) || {_, Vsn, _} <- All]),
     [[Name, " ", string:pad(Vsn, Width), " ", atom_to_list(Status), "\n"] || {Name, Vsn, Status} <- All];
 run_open("unpack", [Given], Options) ->
-    {Name, Vsn, New} = unpack(Given, Options),
-    case New of
-        new -> [Name, " ", Vsn, " is unpacked\n"];
-        known -> [Name, " ", Vsn, " was unpacked already\n"]
-    end;
+    {Name, Vsn} = unpack(Given, Options),
+    [Name, " ", Vsn, " is unpacked\n"];
 run_open("install", [Vsn], Options) ->
     Line = install(Vsn, Options),
     case relgraph_upgrade_books:permanent() of
@@ -75,12 +72,20 @@ run_open("install", [Vsn], Options) ->
     end;
 run_open("upgrade", [Given | Rest], Options) ->
     #{name := Name} = relgraph_upgrade_books:running(),
-    Vsn =
-        case {relgraph_upgrade_books:find(Given), relgraph_upgrade_package:find(Given, maps:get(root, Options), Name)} of
-            {none, _} -> element(2, unpack(Given, Options));
-            {#{}, _} -> Given
-        end,
-    move(Vsn, Rest, Options);
+    case {relgraph_upgrade_books:find(Given), relgraph_upgrade_package:find(Given, maps:get(root, Options), Name)} of
+        {#{}, _} ->
+            move(Given, Rest, Options);
+        {none, none} ->
+            {_, Vsn} = unpack(Given, Options),
+            move(Vsn, Rest, Options);
+        {none, File} ->
+            Vsn = relgraph_upgrade_package:version(File),
+            case relgraph_upgrade_books:find(Vsn) of
+                #{status := Status} when Status =:= current; Status =:= permanent -> ok;
+                _ -> unpack(File, Options)
+            end,
+            move(Vsn, Rest, Options)
+    end;
 run_open("downgrade", [Vsn | Rest], Options) ->
     move(Vsn, Rest, Options);
 run_open("commit", [], Options) ->
@@ -121,14 +126,14 @@ unpack(Given, #{root := Root}) ->
         none ->
             case relgraph_upgrade_books:find(Given) of
                 none ->
-                    fail("there is no ~ts, and no package of it: neither a file of that name, nor releases/~ts-~ts.tar.gz", [Given, Name, Given]);
+                    Where = "neither a file of that name, nor releases/~ts-~ts.tar.gz",
+                    fail("there is no ~ts, and no package of it: " ++ Where, [Given, Name, Given]);
                 #{} ->
-                    {Name, Given, known}
+                    {Name, Given}
             end;
         File ->
             writable(Root),
-            {Vsn, New} = relgraph_upgrade_package:unpack(File, Root),
-            {Name, Vsn, New}
+            {Name, relgraph_upgrade_package:unpack(File, Root)}
     end.
 
 %% To a version, for good.
@@ -193,7 +198,6 @@ install(Vsn, #{root := Root} = Options) ->
             {restart, _} -> fail("from ~ts to ~ts the system has to be restarted: `upgrade` prepares that", [Running, Vsn])
         end,
     Private = private(Root),
-    Started = erlang:monotonic_time(millisecond),
     try
         [ok = file:write_file(filename:join(Private, atom_to_list(M) ++ ".beam"), Bin) || {M, _, Bin} <- maps:get(beams, Options)],
         Dir = filename:join([Root, "releases", Vsn]),
@@ -218,7 +222,6 @@ install(Vsn, #{root := Root} = Options) ->
         Ended = erlang:monotonic_time(millisecond),
         #{modules := Modules, migrated := Migrated, unpurged := Unpurged} = Summary,
         relgraph_upgrade_books:unpurged(Unpurged),
-        _ = Started,
         io_lib:format("~ts ~ts -> ~ts: ~ts, ~ts migrated, ~p ms", [
             Name, Running, Vsn, count(Modules, "module"), processes(Migrated), Ended - Loaded
         ])
@@ -263,8 +266,8 @@ check(Vsn) ->
         {ok, _, _} ->
             ok;
         {error, {old_processes, Module}} ->
-            Who = [relgraph_upgrade_processes:name(Pid) || Pid <- relgraph_upgrade_processes:old_code(Module)],
-            fail("~tp cannot be replaced: ~ts still runs the code from before the last upgrade", [Module, lists:join(", ", Who)]);
+            Who = relgraph_upgrade_processes:in_old_code(Module),
+            fail("~tp cannot be replaced: ~ts still runs the code from before the last upgrade", [Module, Who]);
         {error, {no_such_file, File}} ->
             fail("~ts is missing", [File]);
         {error, Reason} ->
@@ -283,11 +286,8 @@ commit(Vsn, Root) ->
 
 %% Processes that go on with code from before.
 left() ->
-    Left = [{M, Pids} || {M, _} <- code:all_loaded(), erlang:check_old_code(M), not code:soft_purge(M), Pids <- [relgraph_upgrade_processes:old_code(M)]],
-    [
-        io_lib:format("~tp: ~ts still runs the code from before\n", [M, lists:join(", ", [relgraph_upgrade_processes:name(Pid) || Pid <- Pids])])
-     || {M, Pids} <- Left
-    ].
+    Left = [Module || {Module, _} <- code:all_loaded(), erlang:check_old_code(Module), not code:soft_purge(Module)],
+    [io_lib:format("~tp: ~ts still runs the code from before\n", [M, relgraph_upgrade_processes:in_old_code(M)]) || M <- lists:sort(Left)].
 
 %% A folder of our own, which shows at once whether we may write at all.
 private(Root) ->

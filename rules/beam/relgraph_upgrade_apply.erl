@@ -5,7 +5,7 @@
 
 run(M, F, A) ->
     Undo = undo(M, F, A),
-    Result = apply(M, F, A),
+    Result = call(M, F, A),
     case failed(M, Result) of
         {true, Reason} ->
             Shown = io_lib:format("~ts", [lists:join(", ", [io_lib:format("~tp", [Arg]) || Arg <- A])]),
@@ -13,6 +13,27 @@ run(M, F, A) ->
         false ->
             [relgraph_upgrade_script:note({undo, Phase, How}) || {Phase, How} <- Undo, done(Result)],
             Result
+    end.
+
+%% An application that is permanent ends the whole system when it does not start.
+call(application, start, [App, Type]) when Type =:= permanent; Type =:= transient -> start_application(App, Type);
+call(M, F, A) -> apply(M, F, A).
+
+start_application(App, Type) ->
+    case application:start(App, temporary) of
+        ok ->
+            Typed = fun
+                ({Of, temporary}) when Of =:= App -> {App, Type};
+                (Other) -> Other
+            end,
+            Each = fun
+                (List) when is_list(List), length(List) > 0 -> lists:map(Typed, List);
+                (Other) -> Other
+            end,
+            sys:replace_state(application_controller, fun(State) -> list_to_tuple([Each(Part) || Part <- tuple_to_list(State)]) end),
+            ok;
+        Error ->
+            Error
     end.
 
 %% What `application' and `supervisor' return when there was nothing to do is no failure.
@@ -40,7 +61,7 @@ undo(application, ensure_started, [App | _]) ->
     [{early, fun() -> application:stop(App) end}];
 undo(application, stop, [App]) ->
     Type = proplists:get_value(App, proplists:get_value(started, application:info(), []), temporary),
-    [{late, fun() -> started(application:start(App, Type)) end}];
+    [{late, fun() -> started(call(application, start, [App, Type])) end}];
 undo(application, load, [App]) when is_atom(App) ->
     [{early, fun() -> application:unload(App) end}];
 undo(application, load, [{application, App, _}]) ->

@@ -18,7 +18,9 @@ snapshot(Running, Root) ->
 by_hand(Running, Config, Root) ->
     Specs = specifications(filename:join([Root, "releases", Running, "start.boot"])),
     Files = [{App, proplists:get_value(env, Keys, [])} || {application, App, Keys} <- Specs],
-    Known = fun(App, Key) -> Key =:= included_applications orelse has(App, Key, Files) orelse has(App, Key, Config) orelse by_flag(App, Key) end,
+    Known = fun(App, Key) ->
+        Key =:= included_applications orelse has(App, Key, Files) orelse has(App, Key, Config) orelse by_flag(App, Key)
+    end,
     [
         {App, Kept}
      || {App, _, _} <- application:loaded_applications(),
@@ -55,7 +57,7 @@ specifications(File) ->
 readable(Values) ->
     [{Key, Value} || {Key, Value} <- Values, is_readable(Value)].
 
-is_readable(Value) when is_pid(Value); is_port(Value); is_reference(Value); is_function(Value); is_bitstring(Value), not is_binary(Value) -> false;
+is_readable(Value) when is_pid(Value); is_port(Value); is_reference(Value); is_function(Value) -> false;
 is_readable([Head | Tail]) -> is_readable(Head) andalso is_readable(Tail);
 is_readable(Value) when is_tuple(Value) -> is_readable(tuple_to_list(Value));
 is_readable(Value) when is_map(Value) -> is_readable(maps:to_list(Value));

@@ -1,7 +1,7 @@
 %% Upgrade packages: puts one into the root of the release, and removes versions from it.
 -module(relgraph_upgrade_package).
 
--export([find/3, inside/1, unpack/2, remove/2, remove_tree/1]).
+-export([find/3, version/1, unpack/2, remove/2, remove_tree/1]).
 
 %% The package that a user means by a path or a version.
 -spec find(string(), file:filename(), string()) -> file:filename() | none.
@@ -40,6 +40,10 @@ inside(File) ->
             )
     end.
 
+%% The version that a package leads to.
+version(File) ->
+    element(2, inside(File)).
+
 parsed(Text) ->
     Chars = unicode:characters_to_list(Text),
     case erl_scan:string(Chars) of
@@ -53,26 +57,29 @@ parsed(Text) ->
     end.
 
 %% Everything is complete beside its place before any of it is put there, so that what is there is whole.
--spec unpack(file:filename(), file:filename()) -> {string(), new | known}.
+%% A version that is there and does not run is replaced: its package may have been made again.
+-spec unpack(file:filename(), file:filename()) -> string().
 unpack(File, Root) ->
     {Name, Vsn, Apps, Rel} = inside(File),
     #{name := Own} = relgraph_upgrade_books:running(),
     Name =:= Own orelse fail("~ts is a package of ~ts, and this is ~ts", [File, Name, Own]),
-    case relgraph_upgrade_books:find(Vsn) of
-        none ->
-            Draft = filename:join([Root, "releases", ".unpack-" ++ os:getpid()]),
-            remove_tree(Draft),
-            try
-                unpack(File, Root, Draft, Vsn, Apps, Rel)
-            after
-                remove_tree(Draft)
-            end,
-            {Vsn, new};
-        #{} ->
-            {Vsn, known}
-    end.
+    Known = relgraph_upgrade_books:find(Vsn),
+    case Known of
+        #{status := Status} when Status =:= current; Status =:= permanent ->
+            fail("~ts is ~p: its package cannot be unpacked over it", [Vsn, Status]);
+        _ ->
+            ok
+    end,
+    Draft = filename:join([Root, "releases", ".unpack-" ++ os:getpid()]),
+    remove_tree(Draft),
+    try
+        unpack(File, Root, Draft, Vsn, Apps, Rel, Known)
+    after
+        remove_tree(Draft)
+    end,
+    Vsn.
 
-unpack(File, Root, Draft, Vsn, Apps, Rel) ->
+unpack(File, Root, Draft, Vsn, Apps, Rel, Known) ->
     case erl_tar:extract(File, [compressed, {cwd, Draft}]) of
         ok -> ok;
         {error, Reason} -> fail("~ts could not be unpacked: ~ts", [File, erl_tar:format_error(Reason)])
@@ -82,23 +89,24 @@ unpack(File, Root, Draft, Vsn, Apps, Rel) ->
     RelFile = filename:join(Folder, filename:basename(Rel)),
     {ok, _} = file:copy(filename:join(Draft, Rel), RelFile),
     Libs = list(filename:join(Draft, "lib")),
-    Missing = [
-        Lib
-     || App <- Apps,
-        Lib <- [atom_to_list(element(1, App)) ++ "-" ++ element(2, App)],
-        not lists:member(Lib, Libs),
-        not filelib:is_dir(filename:join([Root, "lib", Lib])),
-        not filelib:is_dir(filename:join(code:lib_dir(), Lib))
-    ],
+    %% Packages of Distillery lie in the folder of the version.
+    To = filename:join([Root, "releases", Vsn]),
+    packages_out(To, Root),
+    Used = [Lib || {_, V, _} <- relgraph_upgrade_books:all(), V =/= Vsn, Lib <- names(relgraph_upgrade_books:libs(V))],
+    Needed = [atom_to_list(element(1, App)) ++ "-" ++ element(2, App) || App <- Apps],
+    Missing = [Lib || Lib <- (Needed -- Libs) -- Used, not filelib:is_dir(filename:join(code:lib_dir(), Lib))],
     Missing =:= [] orelse fail("~ts needs ~ts, which neither it nor the release has", [File, lists:join(", ", Missing)]),
-    [place(filename:join([Draft, "lib", Lib]), filename:join([Root, "lib", Lib])) || Lib <- Libs],
+    Shared = [Lib || Lib <- Libs, lists:member(Lib, Used), filelib:is_dir(filename:join([Root, "lib", Lib]))],
+    Other = [Lib || Lib <- Shared, differs(filename:join([Draft, "lib", Lib]), filename:join([Root, "lib", Lib]))],
+    Other =:= [] orelse
+        fail("~ts has another lib/~ts than the versions that are here: an application that changed needs a new version", [File, hd(Other)]),
+    Known =:= none orelse remove(Known, Root),
+    Own = Libs -- Shared,
+    [remove_tree(filename:join([Root, "lib", Lib])) || Lib <- Own],
+    [place(filename:join([Draft, "lib", Lib]), filename:join([Root, "lib", Lib])) || Lib <- Own],
     Erts = [Name || Name <- list(Draft), lists:prefix("erts-", Name)],
     [place(filename:join(Draft, Name), filename:join(Root, Name)) || Name <- Erts],
-    To = filename:join([Root, "releases", Vsn]),
-    %% Nobody knows of this version: what lies there was left by somebody who was interrupted.
-    Package = filename:join(To, "keep"),
-    _ = Package,
-    packages_out(To, Root),
+    %% What lies there was left by somebody who was interrupted.
     remove_tree(To),
     rename(Folder, To),
     Dirs = [{element(1, App), element(2, App), filename:join(Root, "lib")} || App <- Apps, is_own(App, Root)],
@@ -112,9 +120,25 @@ unpack(File, Root, Draft, Vsn, Apps, Rel) ->
 is_own(App, Root) ->
     filelib:is_dir(filename:join([Root, "lib", atom_to_list(element(1, App)) ++ "-" ++ element(2, App)])).
 
-%% Distillery has packages in the folder of the version.
+names(Libs) ->
+    [atom_to_list(App) ++ "-" ++ Vsn || {App, Vsn, _} <- Libs].
+
+%% Whether two folders of an application have other code. An appup says how to get there, and is none.
+differs(One, Other) ->
+    Files = fun(Dir) ->
+        [
+            {lists:nthtail(length(Dir), File), Text}
+         || File <- lists:sort(filelib:wildcard(filename:join(Dir, "**"))),
+            filename:extension(File) =/= ".appup",
+            {ok, Text} <- [file:read_file(File)]
+        ]
+    end,
+    Files(One) =/= Files(Other).
+
 packages_out(To, Root) ->
-    [rename(File, filename:join([Root, "releases", filename:basename(File, ".tar.gz") ++ "-" ++ filename:basename(To) ++ ".tar.gz"])) || File <- filelib:wildcard(filename:join(To, "*.tar.gz"))].
+    Ending = "-" ++ filename:basename(To) ++ ".tar.gz",
+    Place = fun(File) -> filename:join([Root, "releases", filename:basename(File, ".tar.gz") ++ Ending]) end,
+    [rename(File, Place(File)) || File <- filelib:wildcard(filename:join(To, "*.tar.gz"))].
 
 place(From, To) ->
     case filelib:is_dir(To) of

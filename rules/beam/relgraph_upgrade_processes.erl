@@ -146,9 +146,10 @@ state(Pid) ->
 %% Gives a suspended process a state that it had. What a supervisor knows of its children's processes is of now.
 put_back(Pid, {ok, Saved}) ->
     Put =
-        case is_supervisor(Pid) of
-            true -> fun(Now) -> supervisor_state(Now, Saved) end;
-            false -> fun(Now) -> handler_state(Now, Saved) end
+        case {is_supervisor(Pid), callback(Pid)} of
+            {true, _} -> fun(Now) -> supervisor_state(Now, Saved) end;
+            {false, gen_event} -> fun(Now) -> handler_state(Now, Saved) end;
+            _ -> fun(_) -> Saved end
         end,
     try
         sys:replace_state(Pid, Put, ?PATIENCE),
@@ -159,14 +160,12 @@ put_back(Pid, {ok, Saved}) ->
 put_back(_, none) ->
     ok.
 
-%% The function is called once for each handler of an event manager, for others once.
-handler_state({Module, Id, _} = Now, Saved) when is_list(Saved) ->
+%% An event manager asks for each of its handlers.
+handler_state({Module, Id, _} = Now, Saved) ->
     case [Handler || {M, I, _} = Handler <- Saved, M =:= Module, I =:= Id] of
         [Handler] -> Handler;
         _ -> Now
-    end;
-handler_state(_, Saved) ->
-    Saved.
+    end.
 
 %% In the record of `supervisor': children, dynamics and restarts are its 4th, 5th and 8th element.
 supervisor_state(Now, Saved) when is_tuple(Now), is_tuple(Saved), tuple_size(Now) =:= tuple_size(Saved) ->
@@ -208,12 +207,16 @@ name(Other) ->
 %% Processes that run code of a module that is neither its newest nor gone.
 old_code(Module) ->
     case erlang:check_old_code(Module) of
-        true -> in_old_code(Module);
+        true -> [Pid || Pid <- processes(), Pid =/= self(), catch_check(Pid, Module)];
         false -> []
     end.
 
+%% Their names.
 in_old_code(Module) ->
-    [Pid || Pid <- processes(), Pid =/= self(), catch_check(Pid, Module)].
+    case old_code(Module) of
+        [] -> "a process";
+        Pids -> lists:join(", ", [name(Pid) || Pid <- Pids])
+    end.
 
 catch_check(Pid, Module) ->
     try

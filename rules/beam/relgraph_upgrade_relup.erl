@@ -14,10 +14,8 @@ script(From, To, Root) ->
         end,
     case Found of
         none ->
-            throw(
-                {relgraph_upgrade,
-                    io_lib:format("nothing says how to get from ~ts to ~ts: no relup of either does. `relgraph upgrade` makes one", [From, To])}
-            );
+            Why = "nothing says how to get from ~ts to ~ts: no relup of either does. `relgraph upgrade` makes one",
+            throw({relgraph_upgrade, io_lib:format(Why, [From, To])});
         _ ->
             case [Step || Step <- Found, Step =:= restart_emulator orelse Step =:= restart_new_emulator] of
                 [] -> {ok, Found};

@@ -118,8 +118,9 @@ load(Module, File, Bin, Attempts) ->
             [garbage_collect(Pid) || Pid <- Pids],
             case Attempts of
                 0 ->
-                    Who = lists:join(", ", [name(Pid) || Pid <- Pids]),
-                    problem("~tp stays at its new code, for ~ts still runs the code from before: restart the system", [Module, Who]);
+                    Who = relgraph_upgrade_processes:in_old_code(Module),
+                    Why = "for ~ts still runs the code from before: restart the system",
+                    problem("~tp stays at its new code, " ++ Why, [Module, Who]);
                 _ ->
                     load(Module, File, Bin, Attempts - 1)
             end

@@ -99,7 +99,7 @@ refuse_old(Module) ->
         true ->
             ok;
         false ->
-            Who = lists:join(", ", [name(Pid) || Pid <- relgraph_upgrade_processes:old_code(Module)]),
+            Who = relgraph_upgrade_processes:in_old_code(Module),
             fail("~tp cannot be replaced: ~ts still runs the code from before the last upgrade", [Module, Who])
     end.
 
@@ -107,7 +107,9 @@ refuse_old(Module) ->
 before(Module, Libs) ->
     case code:is_loaded(Module) of
         false -> absent;
-        {file, File} -> {File, object(Module, [File | [filename:join([Dir, "ebin", atom_to_list(Module) ++ ".beam"]) || {_, _, Dir} <- Libs]])}
+        {file, File} ->
+            Name = atom_to_list(Module) ++ ".beam",
+            {File, object(Module, [File | [filename:join([Dir, "ebin", Name]) || {_, _, Dir} <- Libs]])}
     end.
 
 object(Module, Files) ->
@@ -198,7 +200,8 @@ eval({stop, Modules}, #{stopped := Stopped} = State) ->
     State#{stopped := [{Module, stop(Module, Processes)} || Module <- Modules] ++ Stopped};
 eval({start, Modules}, #{stopped := Stopped} = State) ->
     {Now, Later} = lists:partition(fun({Module, _}) -> lists:member(Module, Modules) end, Stopped),
-    [relgraph_upgrade_apply:run(supervisor, restart_child, [Supervisor, Id]) || {_, Of} <- Now, {Supervisor, Id} <- lists:reverse(Of)],
+    Again = [Child || {_, Of} <- Now, Child <- lists:reverse(Of)],
+    [relgraph_upgrade_apply:run(supervisor, restart_child, [Supervisor, Id]) || {Supervisor, Id} <- Again],
     State#{stopped := Later};
 eval({apply, {M, F, A}}, State) ->
     relgraph_upgrade_apply:run(M, F, A),
@@ -301,7 +304,10 @@ after_purge(Module, Post, #{unpurged := Unpurged} = State) ->
     end.
 
 stop(Module, Processes) ->
-    Of = [{Supervisor, Id} || {Supervisor, Id, _, Modules} <- Processes, is_pid(Supervisor), Id =/= undefined, lists:member(Module, Modules)],
+    Of = [
+        {Supervisor, Id}
+     || {Supervisor, Id, _, Modules} <- Processes, is_pid(Supervisor), Id =/= undefined, lists:member(Module, Modules)
+    ],
     [relgraph_upgrade_apply:run(supervisor, terminate_child, [Supervisor, Id]) || {Supervisor, Id} <- Of],
     lists:reverse(Of).
 
