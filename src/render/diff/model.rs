@@ -106,6 +106,9 @@ impl Row {
     }
 }
 
+/// Files that differ whenever a version does.
+pub const COMES_WITH_A_VERSION: [&str; 2] = ["file for booting", "description of an application"];
+
 /// What a class is called.
 pub fn class_word(class: Class) -> &'static str {
     match class {
@@ -327,9 +330,9 @@ fn file(change: &FileChange) -> Row {
     let mut row = Row::new(change.change, change.path.clone()).classed(change.class, &change.reason);
     row.waits = change.waits;
     row.quiet = match change.role {
-        FileRole::Boot => Some("boot file"),
+        FileRole::Boot => Some(COMES_WITH_A_VERSION[0]),
         FileRole::Erts => Some("file of the runtime system"),
-        FileRole::Resource => Some("description of an application"),
+        FileRole::Resource => Some(COMES_WITH_A_VERSION[1]),
         _ => None,
     };
     match (change.old_size, change.new_size) {
@@ -350,8 +353,7 @@ fn sizes(comparison: &Comparison) -> Vec<Row> {
         let (files, weight) =
             (count(sizes.upgrade.package_files, "file"), bytes(sizes.upgrade.package_bytes));
         let content = bytes(sizes.upgrade.content_bytes);
-        let told =
-            format!("{weight} in {files}, of that {content} with content that the old release has not");
+        let told = format!("carries {weight} in {files}; {content} of that is new content");
         rows.push(Row::new(Change::Changed, "upgrade").told(told));
     }
     let moved = |old: Option<u64>, new: Option<u64>| new.unwrap_or(0) as i64 - old.unwrap_or(0) as i64;
