@@ -1,9 +1,11 @@
 //! How fast, measured beside the tool that people would use instead (docs/benchmarks.md).
 //!
-//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm`, `-- rabbitmq`, `-- rabbitmq_cli`
-//! one. The machine should have nothing else to do. All but `graph` need Elixir, `graph` needs ninja; those of RabbitMQ
-//! fetch its sources, and need what scripts/test-real.sh installs.
+//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm`, `-- diff`, `-- rabbitmq`,
+//! `-- rabbitmq_cli` one. The machine should have nothing else to do. All but `graph` need Elixir, `graph` needs ninja; those
+//! of RabbitMQ fetch its sources, and need what scripts/test-real.sh installs.
 
+#[path = "compared/mod.rs"]
+mod compared;
 #[path = "real/mod.rs"]
 mod real;
 #[path = "support.rs"]
@@ -40,6 +42,7 @@ fn main() {
     measure("noop", noop);
     measure("cold", cold);
     measure("warm", warm);
+    measure("diff", compared::diff);
     measure("rabbitmq_cli", real::rabbitmq_cli);
     measure("rabbitmq", real::rabbitmq);
 }

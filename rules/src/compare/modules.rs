@@ -162,7 +162,7 @@ fn class(pair: &Pair<'_>, application: &str, module: &ModuleChange, [old, new]: 
     if module.how != How::Code {
         return judged(Class::Hot, "it runs the same");
     }
-    if application == CONSOLIDATED {
+    if application == CONSOLIDATED || pair.is_protocols(application) {
         return consolidated(pair);
     }
     if let Some(owner) = of_runtime(application) {
