@@ -40,14 +40,10 @@ impl Open {
     fn is(self, kind: Kind) -> bool {
         match kind {
             Kind::Modules => self.modules || self.functions,
+            Kind::Short => self.modules,
             Kind::Config => self.config,
             Kind::Files => self.files,
-            Kind::Short => false,
         }
-    }
-
-    fn any(self) -> bool {
-        self != Open::default()
     }
 }
 
@@ -204,7 +200,7 @@ impl Page {
             Change::Changed => "",
         };
         self.put(&line, style);
-        if !whole && !(open.any() && row.class > Class::Hot) {
+        if !whole {
             return;
         }
         if !row.reason.is_empty() && (row.class > Class::Hot || kind == Kind::Modules && open.modules) {
