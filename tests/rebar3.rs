@@ -172,6 +172,17 @@ fn what_is_locked_and_not_fetched_is_fetched_and_built_as_rebar3_builds_it() {
     assert!(!shop.dir.join("_build/default").exists(), "nothing is written to the user's _build");
     assert_eq!(server.asked(), [LOWER.path(), UPPER.path()]);
     shop.build().assert_nothing_to_do();
+    let shown = shop.ask(&["show", "--format", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).expect("JSON");
+    let origins = &shown["origins"];
+    assert_eq!(
+        (&origins["shop"]["kind"], &origins["upper"]["checksum"]),
+        (&"project".into(), &UPPER.outer().into())
+    );
+    assert_eq!(
+        (&origins["deep"]["commit"], &origins["deep"]["folder"]),
+        (&deep_commit.into(), &"libs/deep".into())
+    );
 
     // rebar3 with the same sources in their places: it asks nobody for what comes from git and is there.
     let theirs = Rebar3::of(&shop, space.path("theirs"));

@@ -4,6 +4,7 @@ mod html;
 mod markdown;
 mod model;
 mod modules;
+mod rows;
 mod text;
 
 pub use html::html;

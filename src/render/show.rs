@@ -88,7 +88,7 @@ impl Shown {
                 "since": record.since.as_ref().map(made::since_json),
                 "rebuilt": record.rebuilt.as_ref().map(made::since_json),
             })),
-            "origins": record.map(|record| origins(record)),
+            "origins": record.map(origins),
             "rehearsals": self.rehearsals().into_iter().map(made::rehearsal_json).collect::<Vec<_>>(),
         })
     }

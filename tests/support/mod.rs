@@ -1,6 +1,7 @@
 //! Owns what the end-to-end tests share: folders of their own, a store, copies of projects, and ways to run the command.
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod edited;
 pub mod files;
 pub mod hex;

@@ -106,7 +106,7 @@ mod tests {
             (None, "pkg:otp/a@1.0"),
             (Some(hex("hexpm")), "pkg:hex/plug@1.0.0%2Bb"),
             (Some(hex("hexpm:acme")), "pkg:hex/acme/plug@1.0.0%2Bb"),
-            (Some(hex("own")), "pkg:otp/a@1.0"),
+            (Some(hex("own")), "pkg:otp/a@1.0.0%2Bb"),
             (Some(git("https://github.com/Owner/repo.git")), "pkg:github/owner/repo@abc#apps/a"),
             (Some(git("git@github.com:o/r")), "pkg:github/o/r@abc#apps/a"),
             (Some(git("ssh://git@bitbucket.org/o/r.git")), "pkg:bitbucket/o/r@abc#apps/a"),

@@ -60,7 +60,7 @@ impl Page {
         let sum = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text.as_bytes())));
         let (style, script) = (sum(STYLE), sum(SCRIPT));
         let policy = format!(
-            "default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'"
+            "default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'; img-src data:"
         );
         let _ = writeln!(
             self.0,

@@ -60,7 +60,7 @@ fn table(out: &mut String, section: &Section) {
     let title = plain(&section.title);
     let folded = loud.len() > FOLDED;
     if loud.is_empty() {
-        let _ = writeln!(out, "**{title}**: {} that differ in nothing that runs or is set\n", quiet.len());
+        let _ = writeln!(out, "**{title}**: {}\n", told_quietly(quiet.len()));
         return;
     }
     if folded {
@@ -84,9 +84,14 @@ fn table(out: &mut String, section: &Section) {
         let _ = writeln!(out, "\nand {more} more");
     }
     if !quiet.is_empty() {
-        let _ = writeln!(out, "\nand {} that differ in nothing that runs or is set", quiet.len());
+        let _ = writeln!(out, "\nand {}", told_quietly(quiet.len()));
     }
     out.push_str(if folded { "\n</details>\n\n" } else { "\n" });
+}
+
+/// How many differ in what is not worth a row.
+fn told_quietly(number: usize) -> String {
+    format!("{number} that differ with every version, or in lines and debug data only")
 }
 
 /// Text with nothing in it that means anything.

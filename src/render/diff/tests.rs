@@ -81,6 +81,7 @@ fn a_page_tells_what_differs() {
     comparison.sizes = Sizes { old: 1_000_000, new: 1_001_300, applications: vec![size], ..Sizes::default() };
     let expected = "\
 demo 0.1.0 -> 0.2.0: 2 modules with other code, 3 config keys, same runtime
+  hot: the running system takes it, and no process ends
 
 applications
   ~ demo 0.1.0 -> 0.2.0  permanent -> load
@@ -101,8 +102,8 @@ files
   ~ bin/de\u{fffd}[2Jmo  1.2 kB -> 999 B
 
 size
-  ~ 1.0 MB -> 1.0 MB
-  + demo +1.3 kB
+  ~ release  1.0 MB -> 1.0 MB
+  ~ demo  +1.3 kB
 ";
     assert_eq!(text(&comparison, false, Open::default()), expected);
     let coloured = text(&comparison, true, Open::default());
@@ -118,7 +119,7 @@ fn long_lists_are_cut_with_a_count() {
         ApplicationModules { application: "demo".into(), added, removed: Vec::new(), changed: Vec::new() };
     comparison.modules.push(modules);
     let page = text(&comparison, false, Open::default());
-    assert_eq!(page.lines().count(), 1 + 2 + SHOWN + 1, "{page}");
+    assert_eq!(page.lines().count(), 2 + 2 + 12 + 1, "{page}");
     assert!(page.ends_with("  + m11\n    and 28 more\n"), "{page}");
 }
 
@@ -146,4 +147,83 @@ fn lists_are_opened_up_one_by_one() {
     assert!(files.contains(&path(19)) && !files.contains("more") && !files.contains(&long));
     let config = text(&comparison, false, Open { config: true, ..Open::default() });
     assert!(!config.contains(&path(19)) && config.contains(&long));
+}
+
+#[test]
+fn the_verdict_stands_on_top_with_its_reasons() {
+    let mut comparison = nothing();
+    comparison.same = false;
+    let reason = |class, item: &str, reason: &str| Reason {
+        class,
+        application: None,
+        item: item.into(),
+        reason: reason.into(),
+    };
+    comparison.verdict = Verdict {
+        class: Class::RestartVm,
+        reasons: (0..7)
+            .map(|at| reason(Class::RestartVm, &format!("erts{at}"), "it is another one"))
+            .collect(),
+        waiting: vec![reason(Class::RestartVm, "releases/VSN/vm.args", "it is read at boot")],
+    };
+    comparison.warnings.push(Warning {
+        kind: WarningKind::SameVersion,
+        application: Some("demo".into()),
+        module: None,
+        text: "demo differs".into(),
+        advice: "give it another version".into(),
+    });
+    let mut server = module("Elixir.Demo.Server", How::Code);
+    server.class = Class::RestartApplication;
+    let modules = ApplicationModules {
+        application: "demo".into(),
+        added: (0..20).map(|at| format!("Elixir.New{at:02}")).collect(),
+        removed: Vec::new(),
+        changed: vec![server],
+    };
+    comparison.modules.push(modules);
+    let page = text(&comparison, false, Open::default());
+    let expected = "\
+demo 0.1.0: 21 modules with other code, same runtime
+\x20 restart VM: the virtual machine starts anew
+\x20   erts0: it is another one
+\x20   erts1: it is another one
+\x20   erts2: it is another one
+\x20   erts3: it is another one
+\x20   erts4: it is another one
+\x20   and 2 more
+\x20 waits until the virtual machine is next started:
+\x20   releases/VSN/vm.args: it is read at boot
+\x20 warning: demo differs
+\x20   give it another version
+
+modules of demo
+\x20 ~ Demo.Server  [restart application]
+\x20 + New00
+";
+    assert!(page.starts_with(expected), "{page}");
+    let shown = markdown(&comparison);
+    assert!(shown.contains("**restart VM&#58; the virtual machine starts anew**"), "{shown}");
+    assert!(shown.contains("- demo differs. give it another version\n"), "{shown}");
+    assert!(shown.contains("<details><summary><b>modules of demo</b> (21)</summary>\n"), "{shown}");
+}
+
+#[test]
+fn however_much_differs_it_is_a_screen() {
+    let mut comparison = nothing();
+    comparison.same = false;
+    let names = |what: &str| (0..30).map(|at| format!("{what}{at:02}")).collect::<Vec<String>>();
+    for application in names("app") {
+        let added = names("Elixir.M");
+        comparison.modules.push(ApplicationModules { application, added, ..ApplicationModules::default() });
+    }
+    comparison.config.keys =
+        names("k").iter().map(|name| key(name, Change::Added, None, Some("1"))).collect();
+    let file = |path: String| FileChange { path, change: Change::Added, ..FileChange::default() };
+    comparison.files = names("share/").into_iter().map(file).collect();
+    let page = text(&comparison, false, Open::default());
+    assert!(page.lines().count() <= 50, "{page}");
+    assert!(page.ends_with("and 720 modules of 24 applications more: --modules lists them\n"), "{page}");
+    let open = text(&comparison, false, Open { modules: true, ..Open::default() });
+    assert_eq!(open.matches("+ M29").count(), 30);
 }

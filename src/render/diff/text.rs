@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use relgraph_rules::compare::{Change, Class, Comparison, Reason};
 
-use super::model::{Kind, Row, Section, View, class_word, short, verdict};
+use super::model::{COMES_WITH_A_VERSION, Kind, Row, Section, View, class_word, short, verdict};
 use super::modules::sign;
 use crate::render::{Paint, count, cut, harmless};
 
@@ -40,14 +40,10 @@ impl Open {
     fn is(self, kind: Kind) -> bool {
         match kind {
             Kind::Modules => self.modules || self.functions,
+            Kind::Short => self.modules,
             Kind::Config => self.config,
             Kind::Files => self.files,
-            Kind::Short => false,
         }
-    }
-
-    fn any(self) -> bool {
-        self != Open::default()
     }
 }
 
@@ -152,15 +148,15 @@ impl Page {
     fn section(&mut self, section: &Section, open: Open, shown: usize) {
         let whole = open.is(section.kind);
         let mut rows: Vec<&Row> = section.rows.iter().filter(|row| whole || row.quiet.is_none()).collect();
-        let mut counted: Vec<(&str, usize)> = Vec::new();
-        for what in section.rows.iter().filter(|_| !whole).filter_map(|row| row.quiet) {
+        let mut counted: Vec<(&str, Vec<&Row>)> = Vec::new();
+        for row in section.rows.iter().filter(|_| !whole) {
+            // What every version brings is not worth a line.
+            let Some(what) = row.quiet.filter(|what| !COMES_WITH_A_VERSION.contains(what)) else { continue };
             match counted.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, number)) => *number += 1,
-                None => counted.push((what, 1)),
+                Some((_, rows)) => rows.push(row),
+                None => counted.push((what, vec![row])),
             }
         }
-        // What every version brings is not worth a line.
-        counted.retain(|(what, _)| !matches!(*what, "boot file" | "description of an application"));
         if rows.is_empty() && counted.is_empty() {
             return;
         }
@@ -175,8 +171,11 @@ impl Page {
         if hidden > 0 {
             self.put(&format!("    and {hidden} more"), "2");
         }
-        for (what, number) in counted {
-            self.put(&format!("  ~ {}", plural(number, what)), "");
+        for (what, rows) in counted {
+            match rows[..] {
+                [row] => self.row(row, section.kind, open),
+                _ => self.put(&format!("  ~ {}", plural(rows.len(), what)), ""),
+            }
         }
     }
 
@@ -201,10 +200,10 @@ impl Page {
             Change::Changed => "",
         };
         self.put(&line, style);
-        if !whole && !(open.any() && row.class > Class::Hot) {
+        if !whole {
             return;
         }
-        if !row.reason.is_empty() && (row.class > Class::Hot || open.modules) {
+        if !row.reason.is_empty() && (row.class > Class::Hot || kind == Kind::Modules && open.modules) {
             self.put(&format!("      {}", row.reason), "2");
         }
         for (what, told) in &row.more {
@@ -221,8 +220,8 @@ impl Page {
 /// The first word is that which is counted.
 fn plural(number: usize, what: &str) -> String {
     match what.split_once(' ') {
-        Some(("boot", _)) | None => count(number, what),
         Some((first, rest)) => format!("{} {rest}", count(number, first)),
+        None => count(number, what),
     }
 }
 
