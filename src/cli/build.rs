@@ -48,7 +48,7 @@ pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
 }
 
 /// How often a build starts over because it found damage in the store. What it finds is gone then, so it is found once.
-const REPAIRS: usize = 16;
+pub(super) const REPAIRS: usize = 16;
 
 fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode, Stop> {
     let cache_dir = context.cache_dir()?;
@@ -175,16 +175,8 @@ fn deliver(
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
-    let tree = steps::released(report)
-        .ok_or_else(|| wrong("nothing was assembled"))?
-        .output("release")
-        .map_err(unreadable)?;
-    let facts = match report.result(boot::STEP) {
-        Some(result) => Some(Boot::read(store, result).map_err(unreadable)?),
-        None => None,
-    };
-    let version =
-        facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
+    let record = release_record(session, ready, report, findings.clone())?;
+    let (tree, version) = (record.tree, record.version.clone());
     let (folder, dest) = (paths.releases(file), paths.release(file));
     let cookie = cookie(session, ready, report, &dest)?;
     let undelivered = |error: DeliverError| {
@@ -211,11 +203,44 @@ fn deliver(
         deliver::package(store, &digest, &path).map_err(undelivered)?;
         packages.push(BuiltPackage { format: format.name().to_owned(), path, bytes: digest.size, digest });
     }
+    deliver::record(store, &record).map_err(wrong)?;
+    Ok(Summary::new(
+        BuiltRelease {
+            name: file.release.clone(),
+            version,
+            environment: file.environment_name().to_owned(),
+            digest: tree,
+            path: dest,
+        },
+        packages,
+        findings.unwrap_or_default(),
+        report,
+    ))
+}
+
+/// What is kept of a release that was made.
+pub(super) fn release_record(
+    session: &Session,
+    ready: &Ready,
+    report: &RunReport,
+    findings: Option<Vec<Finding>>,
+) -> Result<ReleaseRecord, Stop> {
+    let (store, file) = (session.store(), &session.lowering.file);
+    let tree = steps::released(report)
+        .ok_or_else(|| wrong("nothing was assembled"))?
+        .output("release")
+        .map_err(unreadable)?;
+    let facts = match report.result(boot::STEP) {
+        Some(result) => Some(Boot::read(store, result).map_err(unreadable)?),
+        None => None,
+    };
+    let version =
+        facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
     let description = ready.lowered.description.as_ref();
-    let record = ReleaseRecord {
+    Ok(ReleaseRecord {
         schema: RECORD_SCHEMA.to_owned(),
         name: file.release.clone(),
-        version: version.clone(),
+        version,
         environment: file.environment_name().to_owned(),
         tree,
         applications: facts.iter().flat_map(|f| &f.applications).map(Into::into).collect(),
@@ -232,25 +257,12 @@ fn deliver(
             .filter_map(|s| s.result.as_ref()?.sandbox)
             .max()
             .map(|mode| mode.word().to_owned()),
-        findings: findings.clone(),
+        findings,
         built_by: env!("CARGO_PKG_VERSION").to_owned(),
         built_at: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
-    };
-    deliver::record(store, &record).map_err(wrong)?;
-    Ok(Summary::new(
-        BuiltRelease {
-            name: file.release.clone(),
-            version,
-            environment: file.environment_name().to_owned(),
-            digest: tree,
-            path: dest,
-        },
-        packages,
-        findings.unwrap_or_default(),
-        report,
-    ))
+    })
 }
 
 /// What the preflight found, where there was one.
