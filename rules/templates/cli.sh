@@ -20,6 +20,244 @@ fail () {
   exit 1
 }
 
+# ---- apply: a patch of plain files ------------------------------------------------------------------------------------------
+# `apply FILE [--activate]` makes a new version beside those that are here, from what `relgraph diff OLD NEW --patch FILE --plain`
+# wrote (docs/formats/patch.md). All is verified and made in a folder beside the others first. Then folders that no version has
+# yet are renamed into their places, the version itself last; what other versions consist of is not touched.
+
+# Verifies the list of SHA-256 sums $2 in the folder $1. What does not fit is left in MISFITS.
+patch_sums () {
+  MISFITS=
+  [ -s "$2" ] || return 0
+  if command -v sha256sum > /dev/null 2>&1; then
+    MISFITS=$(cd "$1" && sha256sum -c "$2" 2> /dev/null) && return 0
+  else
+    MISFITS=$(cd "$1" && shasum -a 256 -c "$2" 2> /dev/null) && return 0
+  fi
+  MISFITS=$(printf '%s\n' "$MISFITS" | grep -v ': OK$' | sed 's/: FAILED.*//' | head -n 5 | tr '\n' ' ')
+  return 1
+}
+
+patch_fail () {
+  echo "ERROR: $1" >&2
+  echo "ERROR: the patch was not applied, and nothing was changed" >&2
+  exit 1
+}
+
+# Whether each line names something below: after the sum and two spaces ($1 = 67), or alone ($1 = 1).
+patch_paths () {
+  awk -v begin="$1" '
+    {
+      number = split(substr($0, begin), part, "[/\t]")
+      if (number > 200 || length($0) < begin) wrong = 1
+      for (i = 1; i <= number; i++) if (part[i] == "" || part[i] == "." || part[i] == "..") wrong = 1
+    }
+    END { exit wrong }'
+}
+
+# Whether each symlink leads down, or up along no more folders than it lies in.
+patch_links () {
+  awk -F '\t' '
+    {
+      above = split($1, part, "/") - 1
+      number = split($2, part, "/")
+      if ($1 == "" || $2 == "" || part[1] == "") wrong = 1
+      for (i = 1; i <= number && part[i] == ".."; i++) above--
+      for (; i <= number; i++) if (part[i] == "..") wrong = 1
+      if (above < 0) wrong = 1
+      number = split($1, part, "/")
+      for (i = 1; i <= number; i++) if (part[i] == "" || part[i] == "." || part[i] == "..") wrong = 1
+    }
+    END { exit wrong }'
+}
+
+# What the patch says of $1.
+patch_info () {
+  sed -n "s/^$1 //p" "$STAGE/patch/info"
+}
+
+# Whether nothing on the way to $1 is a symlink, which could lead anywhere.
+patch_inside () {
+  WAY=$1
+  while [ "$WAY" != "${WAY%/*}" ]; do
+    WAY=${WAY%/*}
+    [ ! -h "$RELEASE_ROOT/$WAY" ] || return 1
+  done
+}
+
+# releases/RELEASES with the new version in it: unpacked, or permanent where it is to be started.
+patch_releases () {
+  awk -v start="{release,\"$(patch_info name)\",\"$(patch_info new)\"," -v activate="$ACTIVATE" '
+    NR == FNR { entry = $0; next }
+    /^%%/ { next }
+    { sub(/^[ \t]+/, ""); text = text $0 }
+    END {
+      if (!index(text, start)) sub(/^\[/, "[" (text ~ /^\[\]/ ? "@ENTRY@" : "@ENTRY@,"), text)
+      if (at = index(text, "@ENTRY@")) text = substr(text, 1, at - 1) entry substr(text, at + 7)
+      if (activate != "") {
+        gsub(/\],permanent\}/, "],old}", text)
+        at = index(text, start)
+        rest = substr(text, at)
+        sub(/\],[a-z_]+\}/, "],permanent}", rest)
+        text = substr(text, 1, at - 1) rest
+      }
+      print "%% coding: utf-8\n" text
+    }' "$STAGE/patch/RELEASES" "$RELEASE_ROOT/releases/RELEASES"
+}
+
+# Unpacks the patch into STAGE, and looks at what it says.
+patch_unpack () {
+  case $(head -n 1 "$1" 2> /dev/null | tr -d '\0') in
+    "relgraph patch "*) patch_fail "$1 is for \`relgraph apply\`; with --plain, relgraph makes one for this script" ;;
+  esac
+  gzip -t "$1" 2> /dev/null || patch_fail "$1 is damaged, or not a patch"
+  # Plain files in two folders, and nothing else.
+  tar -tzf "$1" > "$STAGE/names" 2> /dev/null || patch_fail "$1 is damaged, or not a patch"
+  tar -tvzf "$1" > "$STAGE/kinds" 2> /dev/null || patch_fail "$1 is damaged, or not a patch"
+  if grep -q -v '^-' "$STAGE/kinds" || grep -q -e ' -> ' -e ' link to ' "$STAGE/kinds" ||
+    grep -q -v -e '^patch/' -e '^new/' "$STAGE/names" || ! patch_paths 1 < "$STAGE/names"; then
+    patch_fail "$1 is no patch of plain files"
+  fi
+  # Nobody's but the caller's, whoever packed it.
+  tar -C "$STAGE" -xzof "$1" || patch_fail "$1 could not be unpacked"
+  [ "$(head -n 1 "$STAGE/patch/info" 2> /dev/null)" = "format relgraph plain patch 1" ] ||
+    patch_fail "$1 is no patch that this script knows"
+  for LIST in old.sha256 new.sha256 shared.sha256 shared-old.sha256; do
+    patch_paths 67 < "$STAGE/patch/$LIST" || patch_fail "$1 leads out of the release"
+  done
+  for LIST in copies directories executables folders; do
+    [ -e "$STAGE/patch/$LIST" ] || : > "$STAGE/patch/$LIST"
+    patch_paths 1 < "$STAGE/patch/$LIST" || patch_fail "$1 leads out of the release"
+  done
+  patch_links < "$STAGE/patch/links" || patch_fail "$1 leads out of the release"
+  if grep -q -v -e '^lib/[^/]*$' -e '^releases/[^/]*$' -e '^erts-[^/]*$' "$STAGE/patch/folders" ||
+    grep -q -x -e 'releases/COOKIE' -e 'releases/RELEASES' -e 'releases/start_erl.data' "$STAGE/patch/folders"; then
+    patch_fail "$1 leads out of the release"
+  fi
+}
+
+# Makes everything of the new version in STAGE/new, and verifies it.
+patch_stage () {
+  mkdir -p "$STAGE/new" || return 1
+  while IFS= read -r NEW; do mkdir -p "$STAGE/new/$NEW" || return 1; done < "$STAGE/patch/directories"
+  while IFS="$(printf '\t')" read -r OLD NEW; do
+    mkdir -p "$STAGE/new/${NEW%/*}" || return 1
+    cp "$RELEASE_ROOT/$OLD" "$STAGE/new/$NEW" || return 1
+  done < "$STAGE/patch/copies"
+  for LIST in new.sha256 shared.sha256; do
+    patch_sums "$STAGE/new" "$STAGE/patch/$LIST" || patch_fail "$1 does not hold what it announces: $MISFITS"
+  done
+  find "$STAGE/new" -type d -exec chmod 755 {} + || return 1
+  find "$STAGE/new" -type f -exec chmod 644 {} + || return 1
+  while IFS= read -r NEW; do chmod 755 "$STAGE/new/$NEW" || return 1; done < "$STAGE/patch/executables"
+  while IFS="$(printf '\t')" read -r NEW OLD; do ln -s "$OLD" "$STAGE/new/$NEW" || return 1; done < "$STAGE/patch/links"
+}
+
+# Which of what all versions share has to be replaced: names in STAGE/replace.
+patch_shared () {
+  : > "$STAGE/replace"
+  while IFS= read -r LINE; do
+    NEW=${LINE#*  }
+    printf '%s\n' "$LINE" > "$STAGE/one"
+    patch_inside "$NEW" || patch_fail "$RELEASE_ROOT/$NEW lies behind a symlink"
+    if [ -e "$RELEASE_ROOT/$NEW" ] || [ -h "$RELEASE_ROOT/$NEW" ]; then
+      if patch_sums "$RELEASE_ROOT" "$STAGE/one"; then continue; fi
+      awk -v name="$NEW" 'substr($0, 67) == name' "$STAGE/patch/shared-old.sha256" > "$STAGE/one"
+      if [ ! -s "$STAGE/one" ] || [ -h "$RELEASE_ROOT/$NEW" ] || ! patch_sums "$RELEASE_ROOT" "$STAGE/one"; then
+        patch_fail "$RELEASE_ROOT/$NEW is not as $(patch_info old) had it"
+      fi
+    fi
+    printf '%s\n' "$NEW" >> "$STAGE/replace"
+  done < "$STAGE/patch/shared.sha256"
+}
+
+patch_move () {
+  mkdir -p "$RELEASE_ROOT/${1%"${1##*/}"}" || return 1
+  mv -f "$STAGE/new/$1" "$RELEASE_ROOT/$1"
+}
+
+apply_patch () {
+  FILE=
+  ACTIVATE=
+  for WORD in "$@"; do
+    case $WORD in
+      --activate) ACTIVATE=yes ;;
+      -*) patch_fail "apply knows no $WORD" ;;
+      *) FILE=$WORD ;;
+    esac
+  done
+  [ -n "$FILE" ] || patch_fail "apply expects the file of a patch"
+  [ -f "$FILE" ] || patch_fail "there is no file $FILE"
+  case $FILE in /*) ;; *) FILE=$PWD/$FILE ;; esac
+  for NEW in "$RELEASE_ROOT"/.apply-*.staging; do
+    [ -d "$NEW" ] || continue
+    OTHER=${NEW##*/.apply-}
+    OTHER=${OTHER%.staging}
+    if kill -0 "$OTHER" 2> /dev/null || [ -d "/proc/$OTHER" ]; then
+      patch_fail "another patch is being applied; if not, remove $NEW"
+    fi
+    rm -rf "$NEW"
+  done
+  STAGE=$RELEASE_ROOT/.apply-$$.staging
+  mkdir "$STAGE" 2> /dev/null || patch_fail "could not write to $RELEASE_ROOT"
+  trap 'rm -rf "$STAGE"' EXIT
+  trap 'exit 130' INT TERM HUP
+  patch_unpack "$FILE"
+  VERSION=$(patch_info new)
+  case $(patch_info name)$VERSION in */* | '') patch_fail "$FILE leads out of the release" ;; esac
+  [ "$(patch_info name)" = "@@NAME@@" ] || patch_fail "the patch is for $(patch_info name), and this is @@NAME@@"
+  for NEW in lib releases; do [ ! -h "$RELEASE_ROOT/$NEW" ] || patch_fail "$RELEASE_ROOT/$NEW is a symlink"; done
+  patch_sums "$RELEASE_ROOT" "$STAGE/patch/old.sha256" ||
+    patch_fail "the patch is for $(patch_info old) as it was built, and these are missing or another: $MISFITS"
+  : > "$STAGE/missing"
+  while IFS= read -r NEW; do
+    if [ -e "$RELEASE_ROOT/$NEW" ] || [ -h "$RELEASE_ROOT/$NEW" ]; then
+      awk -v folder="$NEW/" 'index(substr($0, 67), folder) == 1' "$STAGE/patch/new.sha256" > "$STAGE/one"
+      if [ ! -d "$RELEASE_ROOT/$NEW" ] || [ -h "$RELEASE_ROOT/$NEW" ] || ! patch_sums "$RELEASE_ROOT" "$STAGE/one"; then
+        patch_fail "$RELEASE_ROOT/$NEW is there already, and is not what the patch makes"
+      fi
+    else
+      printf '%s\n' "$NEW" >> "$STAGE/missing"
+    fi
+  done < "$STAGE/patch/folders"
+  : > "$STAGE/replace"
+  [ -z "$ACTIVATE" ] || patch_shared
+  if [ -s "$STAGE/missing" ] || [ -s "$STAGE/replace" ]; then
+    patch_stage "$FILE" || patch_fail "could not make $VERSION in $RELEASE_ROOT"
+  fi
+  RELEASES=
+  if [ -f "$RELEASE_ROOT/releases/RELEASES" ] && [ -s "$STAGE/patch/RELEASES" ]; then
+    patch_releases > "$STAGE/RELEASES" || patch_fail "could not read $RELEASE_ROOT/releases/RELEASES"
+    RELEASES=yes
+  fi
+  printf '%s %s' "$(patch_info erts)" "$VERSION" > "$STAGE/start_erl.data" || patch_fail "could not write to $STAGE"
+  sync
+  while IFS= read -r NEW; do
+    patch_move "$NEW" ||
+      fail "could not put $NEW into $RELEASE_ROOT; what was there is as it was. The same command goes on with it"
+  done < "$STAGE/missing"
+  while IFS= read -r NEW; do
+    patch_move "$NEW" || fail "could not replace $RELEASE_ROOT/$NEW"
+  done < "$STAGE/replace"
+  if [ -n "$RELEASES" ]; then
+    mv -f "$STAGE/RELEASES" "$RELEASE_ROOT/releases/RELEASES" || fail "could not replace releases/RELEASES"
+  fi
+  if [ -n "$ACTIVATE" ]; then
+    mv -f "$STAGE/start_erl.data" "$RELEASE_ROOT/releases/start_erl.data" ||
+      fail "could not replace releases/start_erl.data"
+    echo "@@NAME@@ $VERSION is started from now on"
+  else
+    echo "@@NAME@@ $VERSION lies beside $(patch_info old); apply it with --activate to start it from now on"
+  fi
+}
+
+if [ "$1" = apply ]; then
+  shift
+  apply_patch "$@"
+  exit 0
+fi
+# ---- end of apply -----------------------------------------------------------------------------------------------------------
+
 # The file ends without a newline, which `read` reports as a failure although it has read the words.
 ERTS_VSN=
 BOOT_VSN=
@@ -97,6 +335,7 @@ Commands that need no running system:
     eval "EXPR"      Executes the given expression on a new, non-booted system; what follows is System.argv()
     version          Prints the name and the version to be started
     describe         Prints what the release is made of and how it would be started
+    apply FILE       Makes a new version beside this one, from a patch of plain files (--activate: to be started next)
     help             Prints this text
 END
 }

@@ -43,6 +43,7 @@ Commands that need no running system:
     eval "EXPR"      Evaluates Erlang expressions on a new, non-booted system; what follows is init:get_plain_arguments()
     version          Prints the name and the version to be started
     describe         Prints what the release is made of and how it would be started
+    apply FILE       Makes a new version beside this one, from a patch of plain files (--activate: to be started next)
     help             Prints this text
 END
 }

@@ -12,6 +12,7 @@ use relgraph_rules::build::{self, BuildError, Ready};
 use relgraph_rules::deliver::{self, DeliverError};
 use relgraph_rules::diagnostic::{Diagnostic, nearest};
 use relgraph_rules::preflight::{self, Finding};
+use relgraph_rules::project::BootFacts;
 use relgraph_rules::steps::{self, boot, boot::Boot, describe, package};
 use relgraph_rules::watch::Watched;
 
@@ -49,7 +50,7 @@ pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
 }
 
 /// How often a build starts over because it found damage in the store. What it finds is gone then, so it is found once.
-const REPAIRS: usize = 16;
+pub(super) const REPAIRS: usize = 16;
 
 fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode, Stop> {
     let cache_dir = context.cache_dir()?;
@@ -179,16 +180,7 @@ fn deliver(
 ) -> Result<Summary, Stop> {
     let store = session.store();
     let file = &session.lowering.file;
-    let tree = steps::released(report)
-        .ok_or_else(|| wrong("nothing was assembled"))?
-        .output("release")
-        .map_err(unreadable)?;
-    let facts = match report.result(boot::STEP) {
-        Some(result) => Some(Boot::read(store, result).map_err(unreadable)?),
-        None => None,
-    };
-    let version =
-        facts.as_ref().map(|f| f.version.clone()).or(ready.lowered.version.clone()).unwrap_or_default();
+    let Released { tree, version, facts } = released(session, ready, report)?;
     let (folder, dest) = (paths.releases(file), paths.release(file));
     let cookie = cookie(session, ready, report, &dest)?;
     let undelivered = |error: DeliverError| {
@@ -233,6 +225,31 @@ fn deliver(
         findings.unwrap_or_default(),
         report,
     ))
+}
+
+/// The release that came of a build.
+pub(super) struct Released {
+    /// Its tree.
+    pub(super) tree: Digest,
+    /// Its version.
+    pub(super) version: String,
+    /// What the step `boot` says of it, where there is one.
+    pub(super) facts: Option<BootFacts>,
+}
+
+/// What was released.
+pub(super) fn released(session: &Session, ready: &Ready, report: &RunReport) -> Result<Released, Stop> {
+    let tree = steps::released(report)
+        .ok_or_else(|| wrong("nothing was assembled"))?
+        .output("release")
+        .map_err(unreadable)?;
+    let facts = match report.result(boot::STEP) {
+        Some(result) => Some(Boot::read(session.store(), result).map_err(unreadable)?),
+        None => None,
+    };
+    let of_boot = facts.as_ref().map(|facts: &BootFacts| facts.version.clone());
+    let version = of_boot.or(ready.lowered.version.clone()).unwrap_or_default();
+    Ok(Released { tree, version, facts })
 }
 
 /// What the preflight found, where there was one.

@@ -19,7 +19,7 @@ use crate::render::page;
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The release to compare with: a version, NAME@VERSION, `latest`, a digest, a folder or a .tar.gz
+    /// The release to compare with: a version, NAME@VERSION, `latest`, a digest, a folder, a .tar.gz or git:REV
     #[arg(value_name = "OLD")]
     old: String,
     /// The release to compare
@@ -52,8 +52,8 @@ pub struct DiffArgs {
 pub fn run(context: &Context, args: &DiffArgs) -> Result<ExitCode, Stop> {
     let store = context.store()?;
     let own = own_release();
-    let old = Reference::find(&store, own.as_deref(), &args.old)?.side(&store)?;
-    let new = Reference::find(&store, own.as_deref(), &args.new)?.side(&store)?;
+    let old = Reference::find_or_build(context, &store, own.as_deref(), &args.old)?.side(&store)?;
+    let new = Reference::find_or_build(context, &store, own.as_deref(), &args.new)?.side(&store)?;
     if let Some(file) = &args.patch {
         return apply::write(context, &store, [&old, &new], file, args.plain);
     }

@@ -3,6 +3,7 @@
 mod apply;
 mod build;
 mod cache;
+mod checkout;
 mod context;
 mod crash;
 mod diff;
@@ -17,6 +18,7 @@ mod preflight;
 mod project;
 mod quantity;
 mod reference;
+mod revision;
 mod run;
 mod sandbox_exec;
 mod schema;

@@ -1,4 +1,4 @@
-//! Releases as the user names them: `latest`, a version, `NAME@VERSION`, a digest, a folder, a package.
+//! Releases as the user names them: `latest`, a version, `NAME@VERSION`, a digest, a folder, a package, `git:REV`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,8 @@ use relgraph_rules::deliver::ReleaseRecord;
 use relgraph_rules::diagnostic::{Diagnostic, nearest, shown};
 use relgraph_rules::schema::ReleaseFile;
 
+use super::context::Context;
+use super::revision;
 use super::stop::Stop;
 
 /// How many digits of a digest are enough to look for it.
@@ -20,6 +22,8 @@ pub struct Reference {
     pub row: Option<ReleaseRow>,
     /// Where it is.
     pub place: Place,
+    /// What is known of a release that was built for this command alone.
+    built: Option<Box<ReleaseRecord>>,
 }
 
 /// Where a release is.
@@ -49,8 +53,32 @@ impl Reference {
         Ok(reference)
     }
 
+    /// The same, and of `git:REV` what its commit builds to. That is no release that was built here: it takes no other's place
+    /// as `latest` or as a version.
+    pub fn find_or_build(
+        context: &Context,
+        store: &Store,
+        own: Option<&str>,
+        text: &str,
+    ) -> Result<Reference, Stop> {
+        let Some(revision) = text.strip_prefix("git:") else { return Reference::find(store, own, text) };
+        let record = revision::release(context, store, revision)?.record;
+        let row = ReleaseRow {
+            key: String::new(),
+            name: record.name.clone(),
+            version: record.version.clone(),
+            tree: record.tree,
+            created: record.built_at,
+        };
+        let place = Place::Tree(record.tree);
+        Ok(Reference { row: Some(row), place, built: Some(Box::new(record)) })
+    }
+
     /// Its record, where there is one.
     pub fn record(&self, store: &Store) -> Option<ReleaseRecord> {
+        if let Some(record) = &self.built {
+            return Some((**record).clone());
+        }
         let bytes = store.peek_record(RecordKind::Release, &self.row.as_ref()?.key).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
@@ -79,18 +107,24 @@ type Picked = Result<Reference, Box<Diagnostic>>;
 
 /// `rows` are the releases that were built, newest first.
 fn pick(rows: &[ReleaseRow], own: Option<&str>, text: &str, exists: &dyn Fn(&str) -> bool) -> Picked {
-    let built = |row: &ReleaseRow| Ok(Reference { row: Some(row.clone()), place: Place::Tree(row.tree) });
+    let built = |row: &ReleaseRow| {
+        Ok(Reference { row: Some(row.clone()), place: Place::Tree(row.tree), built: None })
+    };
     let tree = |tree: Digest| {
         let row = rows.iter().find(|row| row.tree == tree).cloned();
-        Ok(Reference { row, place: Place::Tree(tree) })
+        Ok(Reference { row, place: Place::Tree(tree), built: None })
     };
-    let path = || Ok(Reference { row: None, place: Place::Path(PathBuf::from(text)) });
+    let path = || Ok(Reference { row: None, place: Place::Path(PathBuf::from(text)), built: None });
     if let Ok(digest) = text.parse::<Digest>() {
         return tree(digest);
     }
     if text == "latest" {
         let newest = rows.iter().find(|row| own.is_none_or(|own| row.name == own));
         return newest.map_or_else(|| Err(Box::new(nothing_built(own))), built);
+    }
+    if let Some(revision) = text.strip_prefix("git:") {
+        let message = format!("`git:{}` is built by `diff` and `show`, and not here", shown(revision));
+        return Err(Box::new(Diagnostic::error(message)));
     }
     if text.contains('/') || text == "." || text == ".." {
         let complaint = || Box::new(Diagnostic::error(format!("there is nothing at {}", shown(text))));
@@ -149,7 +183,7 @@ pub fn nothing_built(own: Option<&str>) -> Diagnostic {
 
 fn unknown(rows: &[ReleaseRow], own: Option<&str>, text: &str) -> Diagnostic {
     let complaint = Diagnostic::error(format!("there is no release `{}`", shown(text)))
-        .note("a release is a version, NAME@VERSION, `latest`, a digest, a folder or a .tar.gz");
+        .note("a release is a version, NAME@VERSION, `latest`, a digest, a folder, a .tar.gz or git:REV");
     let mut names: Vec<String> = rows.iter().map(|row| format!("{}@{}", row.name, row.version)).collect();
     names.dedup();
     let versions = rows.iter().filter(|row| own == Some(&row.name)).map(|row| row.version.as_str());

@@ -17,7 +17,7 @@ use crate::render::show::Shown;
 /// Arguments of `show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// A version, NAME@VERSION, a name, `latest`, a digest, a folder or a .tar.gz [default: the release of
+    /// A version, NAME@VERSION, a name, `latest`, a digest, a folder, a .tar.gz or git:REV [default: the release of
     /// ./release.yaml, or else the latest]
     #[arg(value_name = "RELEASE")]
     release: Option<String>,
@@ -31,7 +31,7 @@ pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
     if args.release.is_none() && store.index().releases(own.as_deref()).is_empty() {
         return Err(Stop::failed(nothing_built(own.as_deref())));
     }
-    let reference = Reference::find(&store, own.as_deref(), wanted)?;
+    let reference = Reference::find_or_build(context, &store, own.as_deref(), wanted)?;
     let record = reference.record(&store);
     let side = reference.side(&store)?;
     if let Format::Spdx | Format::Cyclonedx = context.global.format {

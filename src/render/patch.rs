@@ -41,8 +41,7 @@ pub fn made_text(made: &Made, path: &Path, colour: bool) -> String {
     let (patch, counts) = (&made.patch, made.patch.counts());
     let title = format!("{} {} -> {}", patch.new.name, patch.old.version, patch.new.version);
     format!(
-        "{}: {}, of a release of {}\n  {} as they were, {} from elsewhere in the old version, {} by their difference, \
-         {} whole\n",
+        "{}: {}, for a release of {}\n  {} as they were, {} copied, {} by their difference, {} whole\n",
         Paint(colour).bold(&harmless(&title)),
         bytes(made.digest.size),
         bytes(counts.bytes),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use relgraph_cache::Digest;
 use relgraph_cache::codec::{CodecError, Reader, Writer};
 
 use super::paths::{Part, is_sound, part};
-use super::{Entry, Patch, PatchError, Source, Version, failed};
+use super::{Entry, Patch, PatchError, Source, Version, failed, frame};
 use crate::archive::stays_inside;
 
 /// The first line of a patch.
@@ -31,8 +31,16 @@ const WHOLE: u8 = 2;
 const DIFFERENCE: u8 = 3;
 
 impl Patch {
-    /// What stands before the payload: the first line, the length of the header, the header.
-    pub fn encode(&self) -> Vec<u8> {
+    /// What stands before the payload: the first line, how long the header is, the header in fewer bytes.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        let header = self.header();
+        let mut file = Writer::new(MAGIC);
+        file.u64(header.len() as u64).bytes(&frame::compress(&[], &header)?);
+        Ok(file.finish())
+    }
+
+    /// The header.
+    pub fn header(&self) -> Vec<u8> {
         let mut out = Writer::new(HEADER);
         for version in [&self.old, &self.new] {
             out.str(&version.name).str(&version.version).str(&version.erts);
@@ -68,10 +76,7 @@ impl Patch {
             }
         }
         out.digest(&self.payload);
-        let header = out.finish_checked();
-        let mut file = Writer::new(MAGIC);
-        file.bytes(&header);
-        file.finish()
+        out.finish_checked()
     }
 
     /// How many bytes of the payload an entry has.
@@ -84,7 +89,7 @@ impl Patch {
 }
 
 /// Reads a header, and refuses what no writer makes and what is not meant well.
-fn decode(bytes: &[u8]) -> Result<Patch, String> {
+pub fn decode_header(bytes: &[u8]) -> Result<Patch, String> {
     let mut reader = Reader::new_checked(bytes, HEADER).map_err(|error| error.to_string())?;
     let patch = parse(&mut reader).map_err(|error| error.to_string())?;
     reader.finish().map_err(|error| error.to_string())?;
@@ -174,9 +179,7 @@ pub(super) fn check(patch: &Patch) -> Result<(), String> {
                     Source::Copy { path } | Source::Difference { path, .. } if !is_sound(path) => {
                         return Err(outside(path));
                     }
-                    Source::Difference { digest: old, .. }
-                        if !super::frame::comparable(old.size, digest.size) =>
-                    {
+                    Source::Difference { digest: old, .. } if !frame::comparable(old.size, digest.size) => {
                         return Err(format!("{path:?} is too large for a difference"));
                     }
                     _ => {}
@@ -197,12 +200,12 @@ pub(super) fn check(patch: &Patch) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads the header of a patch and verifies all that it holds. The file then stands at its payload, which begins there.
+/// Reads the header of a patch and verifies all that it holds. Returns where what it holds begins, too.
 pub fn read_header(path: &Path) -> Result<(Patch, u64), PatchError> {
     let refused = |reason: String| PatchError::Refused { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(failed("read", path))?;
     let mut start = Vec::new();
-    let begin = MAGIC.len() as u64 + 9;
+    let begin = MAGIC.len() as u64 + 17;
     file.by_ref().take(begin).read_to_end(&mut start).map_err(failed("read", path))?;
     if start.starts_with(&[0x1f, 0x8b]) {
         return Err(refused(
@@ -210,16 +213,23 @@ pub fn read_header(path: &Path) -> Result<(Patch, u64), PatchError> {
         ));
     }
     let mut reader = Reader::new(&start, MAGIC).map_err(|error| refused(error.to_string()))?;
-    let length = reader.u64().map_err(|error| refused(error.to_string()))?;
-    if length > LONGEST {
+    let mut number = || reader.u64().map_err(|error| refused(error.to_string()));
+    let (whole, length) = (number()?, number()?);
+    if whole > LONGEST || length > LONGEST {
         return Err(refused("its header is longer than any should be".into()));
     }
-    let mut header = Vec::new();
-    file.by_ref().take(length).read_to_end(&mut header).map_err(failed("read", path))?;
-    if header.len() as u64 != length {
+    let mut packed = Vec::new();
+    file.by_ref().take(length).read_to_end(&mut packed).map_err(failed("read", path))?;
+    if packed.len() as u64 != length {
         return Err(refused("it ends early".into()));
     }
-    let patch = decode(&header).map_err(refused)?;
+    let mut header = Vec::new();
+    let unpacked = frame::expand(&packed[..], &[], whole, |piece| {
+        header.extend_from_slice(piece);
+        Ok(())
+    });
+    unpacked.map_err(|error| refused(format!("its header is damaged: {error}")))?;
+    let patch = decode_header(&header).map_err(refused)?;
     let held = Digest::of_reader(&mut file.by_ref().take(patch.payload.size.saturating_add(1)))
         .map_err(failed("read", path))?;
     match held {

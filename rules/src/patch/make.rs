@@ -88,7 +88,8 @@ pub fn make(store: &Store, old: &Side<'_>, new: &Side<'_>, out: &Path) -> Result
     }
     patch.payload = held.finish();
     format::check(&patch).map_err(PatchError::Pair)?;
-    let digest = write(out, std::iter::once(patch.encode()).chain(frames))?;
+    let head = patch.encode().map_err(failed("compress", out))?;
+    let digest = write(out, std::iter::once(head).chain(frames))?;
     Ok(Made { patch, digest })
 }
 

@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::compare::CompareError;
 
-pub use format::{MAGIC, read_header};
+pub use format::{MAGIC, decode_header, read_header};
 pub use make::{Counts, Made, make};
 pub use plain::plain;
 
