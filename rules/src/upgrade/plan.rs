@@ -145,7 +145,8 @@ pub fn plan(old: &Released<'_>, new: &Released<'_>, rules: &Rules) -> Result<Pla
     Ok(Plan {
         old_version: old.version.clone(),
         new_version: new.version.clone(),
-        way: way(&applications),
+        // systools restarts the runtime system where it is another, whatever appups say.
+        way: if old.erts == new.erts { way(&applications) } else { Way::RestartVm },
         applications,
         protocols_up: changed(new, old),
         protocols_down: changed(old, new),
