@@ -350,6 +350,12 @@ fn goes(application: &Application) -> ApplicationPlan {
 fn missing_layout(old: &Released<'_>, new: &Released<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |text: String| notes.push(Note { application: String::new(), text });
+    if old.entries().get(&format!("releases/{}/relgraph.json", old.version)).is_none() {
+        note(format!(
+            "{} was not made by relgraph: put bin/{} of the new release in its place first, which knows `upgrade`",
+            old.version, old.name
+        ));
+    }
     if !old.has_records {
         note(format!(
             "{} has no releases/RELEASES: a node that started with it cannot come back to it without a restart",
