@@ -388,6 +388,46 @@ fn a_module_that_cannot_be_loaded_changes_nothing() {
     node.stop();
 }
 
+/// A system that boots a second time with what its providers made goes up, and is restarted without ending its process.
+fn restarted(reboots: bool) {
+    let space = TestSpace::new();
+    let (old, new) = (space.sequence("old"), space.example("sequence-0.2.0", "new"));
+    for project in [&old, &new] {
+        if reboots {
+            let releases = "deps: [], releases: [sequence: [reboot_system_after_config: true]]";
+            project.edit("mix.exs", "deps: []", releases);
+            project.append("config/runtime.exs", "config :kernel, of_runtime: 1");
+        }
+    }
+    let upgrade = Upgrade::new(&space, &old, &new, "sequence", "sequence", &sequence_appup("", ""));
+    let node = upgrade.node(&space);
+    node.daemon(SERVES);
+    node.says(&["upgrade", upgrade.package()]);
+    let values = "IO.inspect {Application.get_env(:kernel, :of_runtime), Application.get_env(:elixir, :config_provider_booted), Application.get_env(:sequence, :start)}";
+    assert_eq!(node.rpc("IO.puts Sequence.next()"), "40");
+    let of_now = node.rpc(values);
+    assert_eq!(of_now, if reboots { "{1, {:booted, nil}, 40}" } else { "{nil, nil, 40}" });
+    let pid = node.rpc("IO.inspect Process.whereis(Sequence.Server)");
+    node.says(&["restart"]);
+    wait_until("the system began anew", || {
+        let said = node.ask(&["rpc", "IO.inspect Process.whereis(Sequence.Server)"]);
+        said.status == Some(0) && said.out.starts_with("#PID") && said.out.trim() != pid
+    });
+    assert_eq!(node.rpc("IO.puts Sequence.next(); IO.puts Sequence.recent_label()"), "40\n#40");
+    assert_eq!(node.rpc(values), of_now);
+    node.stop();
+}
+
+#[test]
+fn a_restart_is_one_of_the_version_that_was_made_permanent() {
+    restarted(false);
+}
+
+#[test]
+fn a_system_that_boots_twice_keeps_its_configuration() {
+    restarted(true);
+}
+
 #[test]
 fn another_runtime_takes_effect_at_the_next_start() {
     let space = TestSpace::new();

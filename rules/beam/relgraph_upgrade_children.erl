@@ -48,6 +48,7 @@ change(Supervisor, Map) ->
     relgraph_upgrade_processes:is_supervisor(Supervisor) orelse
         fail("~ts is no supervisor that the children of can be changed", [name(Supervisor)]),
     Saved = sys:get_state(Supervisor, ?PATIENCE),
+    is_tuple(Saved) orelse fail("~ts has no children that are specified one by one", [name(Supervisor)]),
     Before = ids(Saved),
     Running = [Id || {Id, Pid, _, _} <- supervisor:which_children(Supervisor), is_pid(Pid)],
     relgraph_upgrade_script:note({undo, late, fun() -> as_before(Supervisor, Saved, Running) end}),

@@ -31,10 +31,16 @@ evaluate(#{vsn := Vsn, root := Root} = Release, Parent) ->
         #{providers := _} ->
             ok = file:make_dir(Private),
             ok = private(filename:join(Private, "sys.config"), Text),
+            ok = private(filename:join(Private, "boot.config"), relgraph_upgrade_relup:text(without_providers(Config))),
             provided(Vsn, Dir, Private, Parent, Release);
         _ ->
             Config
     end.
+
+%% The boot script of Mix would run providers, too.
+without_providers(Config) ->
+    Elixir = proplists:get_value(elixir, Config),
+    lists:keyreplace(elixir, 1, Config, {elixir, lists:keydelete(config_provider_init, 1, Elixir)}).
 
 text(Dir) ->
     Source = filename:join(Dir, "sys.config.src"),
@@ -133,14 +139,13 @@ provided(Vsn, Dir, Private, Parent, #{root := Root, libs := Libs}) ->
     Args =
         Boot ++
             ["-boot_var", "RELEASE_LIB", filename:join(Root, "lib"), "-mode", "interactive", "-noshell", "-noinput"] ++
-            ["-config", filename:join(Private, "sys"), "-pa", Parent, "-s", atom_to_list(?MODULE), "main"],
+            ["-config", filename:join(Private, "boot"), "-pa", Parent, "-s", atom_to_list(?MODULE), "main"],
     Env = [
         {"RELEASE_VSN", Vsn},
         {"RELEASE_SYS_CONFIG", filename:join(Private, "sys")},
         {"RELEASE_ROOT", Root},
         {"RELGRAPH_UPGRADE_FOLDER", Private},
-        %% Set while a system boots that is booted again by its providers.
-        {"ELIXIR_CONFIG_PROVIDER_BOOTED", false}
+        {"ERL_CRASH_DUMP_SECONDS", "0"}
     ],
     Erl = filename:join(os:getenv("BINDIR", filename:join(code:root_dir(), "bin")), "erlexec"),
     Port = open_port({spawn_executable, Erl}, [{args, Args}, {env, Env}, exit_status, stderr_to_stdout, binary, hide]),
@@ -180,22 +185,23 @@ main() ->
         {ok, Libs} = file:read_file(filename:join(Private, "libs.etf")),
         code:add_pathsz([Lib || Lib <- binary_to_term(Libs), not lists:member(Lib, code:get_path())]),
         {ok, _} = application:ensure_all_started(elixir),
-        {ok, #{providers := Providers} = Provider} = application:get_env(elixir, config_provider_init),
         File = unicode:characters_to_binary(filename:join(Private, "sys.config")),
+        {ok, [Config]} = file:consult(File),
+        #{providers := Providers} = Provider = proplists:get_value(config_provider_init, proplists:get_value(elixir, Config)),
         Last = {?MODULE, {Private, Provider}},
         application:set_env(elixir, config_provider_init, Provider#{providers := Providers ++ [Last], config_path := File}),
         'Elixir.Config.Provider':boot(fun() -> ok end),
         halt(0)
     catch
         Class:Reason:Stack ->
+            io:setopts(standard_error, [{encoding, unicode}]),
             io:put_chars(standard_error, complaint(Class, Reason, Stack)),
             halt(1)
     end.
 
-complaint(error, #{'__exception__' := true} = Exception, _) ->
-    ['Elixir.Exception':message(Exception), "\n"];
-complaint(Class, Reason, Stack) ->
-    [erl_error:format_exception(Class, Reason, Stack), "\n"].
+%% What a provider raises has been said by Elixir.
+complaint(error, #{'__exception__' := true}, _) -> "";
+complaint(Class, Reason, Stack) -> [erl_error:format_exception(Class, Reason, Stack), "\n"].
 
 %% What all other providers have made, kept for the system that asked.
 load(Config, {Private, Provider}) ->

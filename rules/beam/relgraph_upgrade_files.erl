@@ -31,7 +31,11 @@ environment(Vsn, Root) ->
     [os:putenv("RELEASE_VSN", Vsn) || os:getenv("RELEASE_VSN") =/= false],
     case os:getenv("RELEASE_SYS_CONFIG") of
         false -> ok;
-        _ -> os:putenv("RELEASE_SYS_CONFIG", sys_config(Vsn, Dir, Root))
+        _ ->
+            Config = sys_config(Vsn, Dir, Root),
+            os:putenv("RELEASE_SYS_CONFIG", Config),
+            %% `release_handler' has it read the file of the version itself.
+            init:make_permanent(filename:join(Dir, "start"), Config)
     end,
     ok.
 

@@ -171,6 +171,9 @@ handler_state({Module, Id, _} = Now, Saved) ->
 supervisor_state(Now, Saved) when is_tuple(Now), is_tuple(Saved), tuple_size(Now) =:= tuple_size(Saved) ->
     Children = with_processes(element(4, Saved), element(4, Now)),
     setelement(8, setelement(5, setelement(4, Saved, Children), element(5, Now)), element(8, Now));
+supervisor_state(#{children := Children}, #{children := _} = Saved) ->
+    %% Elixir's DynamicSupervisor.
+    Saved#{children := Children};
 supervisor_state(_, Saved) ->
     Saved.
 

@@ -1,7 +1,7 @@
 %% The scripts of relups.
 -module(relgraph_upgrade_relup).
 
--export([script/3, stand_in/5]).
+-export([script/3, stand_in/5, text/1]).
 
 %% How to get from one version to another. The newer of the two has the relup.
 -spec script(string(), string(), file:filename()) -> {ok, [term()]} | {restart, [term()]}.
@@ -49,4 +49,8 @@ stand_in(From, To, Dir, Private, Config) ->
     write(filename:join(Folder, "sys.config"), [{App, relgraph_upgrade_environment:readable(Values)} || {App, Values} <- Config]).
 
 write(File, Term) ->
-    ok = file:write_file(File, io_lib:format("~w.~n", [Term])).
+    ok = file:write_file(File, text(Term)).
+
+%% A term as a file has it. Characters beyond Latin-1 are escaped.
+text(Term) ->
+    io_lib:format("%% coding: latin-1~n~w.~n", [Term]).

@@ -31,7 +31,7 @@ is "unknown command: status" "$STATUS" 1
 run "$STUB" help
 like "help: usage on stdout" "$OUT" "Usage: $NAME COMMAND*describe*"
 for COMMAND in start start_iex daemon daemon_iex eval rpc remote restart stop pid version foreground console ping \
-  attach describe remote_console help; do
+  attach describe remote_console releases unpack install commit upgrade downgrade remove help; do
   like "help names $COMMAND" "$OUT" "*$COMMAND*"
 done
 
