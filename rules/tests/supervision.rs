@@ -210,6 +210,31 @@ fn children_put_together() {
     );
 }
 
+/// As the applications look that generators make, with what people add to them.
+#[test]
+fn children_of_a_usual_application() {
+    let found = only(read(&ELIXIR, "Elixir.Sample.Web"));
+    assert_eq!(
+        (show(&found.name).as_str(), found.source.clone()),
+        ("Sample.Web.Supervisor", inline("", "start/2").1)
+    );
+    assert_eq!(
+        children(&found, Style::Elixir),
+        [
+            "Sample.Bare: {Sample.Bare, [Application.get_env(:cluster, :topologies, []), [name: Sample.Cluster]]}",
+            ":other: {Sample.Named, [query: Application.get_env(:sample, :query) || :ignore]}",
+            "Sample.Stash: {Sample.Stash, [options: [port: :erlang.binary_to_integer(System.get_env(\"PORT\", \"4000\"))]]}",
+            "Sample.Web.Tasks: {PartitionSupervisor, [child_spec: Task.Supervisor, name: Sample.Web.Tasks]}",
+            "Task: {Task, &Sample.Elsewhere.prepare/0}",
+            "{Sample.Bare, 1}: Supervisor.child_spec({Sample.Bare, [index: 1]}, [id: {Sample.Bare, 1}])",
+            "{Sample.Bare, 2}: Supervisor.child_spec({Sample.Bare, [index: 2]}, [id: {Sample.Bare, 2}])",
+            "Sample.Tree: Sample.Tree",
+            ":last: %{id: :last, start: {Sample.Bare, :start_link, [Sample.Web.Name]}}",
+        ]
+    );
+    assert!(found.children.unwrap().iter().all(|child| child.expression().is_some()));
+}
+
 #[test]
 fn branches_have_to_agree() {
     let found = only(read(&ELIXIR, "Elixir.Sample.Conditional"));
@@ -374,7 +399,11 @@ fn supervisors_of_erlang_and_elixir_themselves() {
     assert_eq!(show(&logger.flags.strategy), ":rest_for_one");
     let ids = logger.children.unwrap().into_iter().map(|child| child.id.unwrap().to_string());
     let ids: Vec<String> = ids.collect();
-    assert!(ids.contains(&"'Elixir.Logger.BackendSupervisor'".to_owned()) || ids.len() > 1, "{ids:?}");
+    // Since 1.15 it has one child, and had three before.
+    assert!(
+        ids.iter().all(|id| id.contains("Logger") || id.contains("gen_event")) && !ids.is_empty(),
+        "{ids:?}"
+    );
     let mix = read("Elixir.Mix");
     assert_eq!((show(&mix.name), mix.source), inline("Mix.Supervisor", "start/2"));
     let iex = read("Elixir.IEx.App");
@@ -619,7 +648,7 @@ fn kinds_of_processes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn damaged_modules_are_read_without_panic(
         which in any::<prop::sample::Index>(),

@@ -73,11 +73,15 @@ defmodule Sample.Parts do
   end
 
   defp named(names) do
-    for name <- names, name != :b, do: %{id: name, start: {Sample.Bare, :start_link, ["x#{name}"]}}
+    for name <- names,
+        name != :b,
+        do: %{id: name, start: {Sample.Bare, :start_link, ["x#{name}"]}}
   end
 
   defp start(children) do
-    options = Keyword.merge([strategy: :one_for_one, max_seconds: 9], name: Sample.Parts.Supervisor)
+    options =
+      Keyword.merge([strategy: :one_for_one, max_seconds: 9], name: Sample.Parts.Supervisor)
+
     Supervisor.start_link(children, options)
   end
 end
@@ -91,7 +95,11 @@ defmodule Sample.Conditional do
   use Application
 
   def start(_type, _args) do
-    children = if Application.get_env(:sample, :extra), do: [Sample.Bare, Sample.Stash], else: [Sample.Bare]
+    children =
+      if Application.get_env(:sample, :extra),
+        do: [Sample.Bare, Sample.Stash],
+        else: [Sample.Bare]
+
     Supervisor.start_link(children, strategy: :one_for_one, name: Sample.Conditional.Supervisor)
   end
 end
@@ -135,6 +143,7 @@ defmodule Sample.Looping do
 
   def start(_type, args) do
     spin(args, 0)
+
     try do
       Sample.Elsewhere.prepare()
     rescue
@@ -152,4 +161,49 @@ defmodule Sample.Looping do
 
   defp spin([], n), do: n
   defp spin([x | rest], n), do: if(x > n, do: spin(rest, n + 1), else: spin(rest, spin(rest, n)))
+end
+
+defmodule Sample.Web do
+  use Application
+  require Logger
+
+  @impl true
+  def start(_type, _args) do
+    topologies = Application.get_env(:cluster, :topologies, [])
+    :ok = Sample.Elsewhere.prepare()
+    Logger.info("starting with #{inspect(topologies)}")
+
+    children =
+      [
+        {Sample.Bare, [topologies, [name: Sample.Cluster]]},
+        {Sample.Named, query: Application.get_env(:sample, :query) || :ignore},
+        {Sample.Stash, options: [port: port()]},
+        {PartitionSupervisor, child_spec: Task.Supervisor, name: Sample.Web.Tasks},
+        {Task, &Sample.Elsewhere.prepare/0}
+      ] ++ pools() ++ List.flatten([Sample.Tree, [[]]])
+
+    name = Module.concat(__MODULE__, "Name")
+    last = %{id: :last, start: {Sample.Bare, :start_link, [name]}}
+    options = [strategy: :one_for_one, name: Sample.Web.Supervisor]
+
+    case Supervisor.start_link(Enum.concat(children, [last]), options) do
+      {:ok, pid} ->
+        Logger.info("started")
+        {:ok, pid}
+
+      other ->
+        other
+    end
+  end
+
+  defp port, do: "PORT" |> System.get_env("4000") |> String.to_integer()
+
+  defp pools do
+    pools =
+      for index <- 1..2 do
+        Supervisor.child_spec({Sample.Bare, index: index}, id: {Sample.Bare, index})
+      end
+
+    pools |> Enum.filter(& &1) |> Enum.with_index() |> Enum.map(fn {pool, _index} -> pool end)
+  end
 end

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::etf::Term;
 
 use super::text::Style;
-use super::value::{Fun, Value};
+use super::value::Value;
 use super::{Child, Flags, Source, Supervision};
 
 /// In what a supervisor differs between two versions. Identifiers and specifications are as people write them.
@@ -91,11 +91,7 @@ fn matches(one: &Supervision, two: &Supervision) -> bool {
 }
 
 fn alike(one: &Supervision, two: &Supervision) -> bool {
-    match (&one.source, &two.source) {
-        (Source::Init { .. }, Source::Init { .. }) => true,
-        (Source::Inline { .. }, Source::Inline { .. }) => true,
-        _ => false,
-    }
+    matches!(one.source, Source::Init { .. }) == matches!(two.source, Source::Init { .. })
 }
 
 fn described(supervision: &Supervision, style: Style) -> SupervisionChange {
@@ -208,8 +204,11 @@ fn equal(one: &Value, two: &Value) -> Option<bool> {
             Value::Call { module: other, function: name, arguments: others },
         ) if (module, function) == (other, name) => all(arguments, others),
         (Value::Fun(one), Value::Fun(two)) => {
-            let Fun { arity, captured, code, .. } = one;
-            if (arity, code) == (&two.arity, &two.code) { all(captured, &two.captured) } else { Some(false) }
+            if (one.arity, one.code) == (two.arity, two.code) {
+                all(&one.captured, &two.captured)
+            } else {
+                Some(false)
+            }
         }
         (Value::Cons(one, tail), Value::Cons(two, other)) => {
             let parts = |elements: &[Value], tail: &Value| [elements, std::slice::from_ref(tail)].concat();

@@ -177,6 +177,16 @@ fn kind(value: &Value) -> Option<&'static str> {
         Value::List(_) => "list",
         Value::Map(_) => "map",
         Value::Fun(_) => "function",
-        Value::Cons(..) | Value::Call { .. } | Value::Argument(_) | Value::Unknown => return None,
+        Value::Call { module, function, .. } => match (module.as_str(), function.as_str()) {
+            ("Elixir.Supervisor", "child_spec") | ("maps", "put" | "update" | "merge") => "map",
+            ("Elixir.Supervisor.Spec", "worker" | "supervisor") => "tuple",
+            ("erlang", "iolist_to_binary" | "atom_to_binary" | "integer_to_binary") => "binary",
+            ("Elixir.Kernel", "inspect") | ("Elixir.String.Chars", "to_string") => "binary",
+            ("erlang", "binary_to_integer" | "list_to_integer" | "length") => "integer",
+            ("erlang", "binary_to_atom" | "list_to_atom" | "node") => "atom",
+            ("erlang", "self") => "opaque",
+            _ => return None,
+        },
+        Value::Cons(..) | Value::Argument(_) | Value::Unknown => return None,
     })
 }

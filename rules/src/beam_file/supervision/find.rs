@@ -32,8 +32,9 @@ pub(super) fn supervisions(bytes: &[u8], modules: Modules<'_>) -> Result<Vec<Sup
                 Some(Starting::Module { module, argument, name }) if module == program.name => {
                     own.push((argument, name));
                 }
-                Some(Starting::Children { children, flags, name }) if !seen.contains(&site) => {
+                Some(Starting::Children(said, name)) if !seen.contains(&site) => {
                     seen.push(site);
+                    let (children, flags) = *said;
                     let children = if incomplete { Value::Unknown } else { children };
                     let source = Source::Inline { function: format!("{}/{}", code.name, code.arity) };
                     let children = children::read(&mut machine, &children);
@@ -99,7 +100,7 @@ fn unknown(arity: u32) -> Vec<Value> {
 
 enum Starting {
     Module { module: String, argument: Value, name: Option<Value> },
-    Children { children: Value, flags: Flags, name: Option<Value> },
+    Children(Box<(Value, Flags)>, Option<Value>),
 }
 
 /// What a call starts.
@@ -107,11 +108,8 @@ fn starting(start: &Start) -> Option<Starting> {
     let elixir = start.module == "Elixir.Supervisor";
     let (module, argument, name) = match &start.arguments[..] {
         [children, options] if elixir && children.as_atom().is_none() => {
-            return Some(Starting::Children {
-                children: children.clone(),
-                flags: elixir_flags(options),
-                name: options.property("name").ok().flatten(),
-            });
+            let name = options.property("name").ok().flatten();
+            return Some(Starting::Children(Box::new((children.clone(), elixir_flags(options))), name));
         }
         [module, argument] => (module, argument, None),
         [module, argument, options] if elixir => (module, argument, options.property("name").ok().flatten()),
@@ -123,8 +121,7 @@ fn starting(start: &Start) -> Option<Starting> {
         && let Some([_, inner]) = argument.as_tuple().as_deref()
         && let Some([flags, children]) = inner.as_tuple().as_deref()
     {
-        let (children, flags) = (children.clone(), erlang_flags(flags));
-        return Some(Starting::Children { children, flags, name });
+        return Some(Starting::Children(Box::new((children.clone(), erlang_flags(flags))), name));
     }
     Some(Starting::Module { module: module.as_atom()?.to_owned(), argument: argument.clone(), name })
 }
@@ -196,7 +193,7 @@ fn inits(
         let mut machine = Machine::new(program.clone(), modules);
         let values = machine.read(program, init, vec![argument]);
         let said = values.into_iter().filter(|value| !declines(value)).reduce(|one, two| join(&one, &two));
-        let Some(said) = said else { continue };
+        let Some(said) = said.or(machine.incomplete.then_some(Value::Unknown)) else { continue };
         let Some((children, flags)) = outcome(&said) else {
             if sure {
                 found.push(Supervision { source, name, flags: Flags::default(), children: None });

@@ -10,10 +10,9 @@ use std::rc::Rc;
 use super::super::disassembly::Instruction;
 use super::super::operand::Operand;
 use super::facts::join;
-use super::fold;
-use super::program::{Code, Program, STARTS};
+use super::program::{Code, Program};
 use super::state::State;
-use super::value::{Fun, Value};
+use super::value::Value;
 
 /// How deep calls are followed.
 const DEPTH: usize = 80;
@@ -21,18 +20,6 @@ const DEPTH: usize = 80;
 const WORK: usize = 1_500_000;
 /// So often a place is come to anew before how it was come to is forgotten.
 const PATIENCE: usize = 6;
-
-/// Modules whose functions only compute.
-const PURE: [&str; 8] = [
-    "Elixir.Access",
-    "Elixir.Enum",
-    "Elixir.Keyword",
-    "Elixir.List",
-    "Elixir.Map",
-    "lists",
-    "maps",
-    "proplists",
-];
 
 /// It took too long.
 #[derive(Debug)]
@@ -46,7 +33,7 @@ pub(super) enum Flow {
     Return(Value),
 }
 
-/// A call of one of [`STARTS`]: where it stands (function, instruction), and what it is called with.
+/// A call of one of [`STARTS`](super::program::STARTS): in which module, and with what.
 #[derive(Debug, Clone)]
 pub(super) struct Start {
     pub module: String,
@@ -59,10 +46,12 @@ pub(super) type Site = (usize, usize);
 pub(super) struct Machine<'a> {
     modules: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     programs: BTreeMap<String, Option<Rc<Program>>>,
-    left: usize,
-    stack: Vec<(String, usize, Vec<Value>)>,
+    /// How much work may still be done.
+    pub left: usize,
+    /// The calls that are being followed.
+    pub stack: Vec<(String, usize, Vec<Value>)>,
     /// The module whose calls are wanted.
-    watched: String,
+    pub watched: String,
     /// Those calls, as far as they were come to.
     pub starts: BTreeMap<Site, Start>,
     /// Whether part of the code that has such calls could not be followed.
@@ -117,7 +106,7 @@ impl<'a> Machine<'a> {
         joined(self.read(&program, function, arguments))
     }
 
-    fn program(&mut self, module: &str) -> Option<Rc<Program>> {
+    pub(super) fn program(&mut self, module: &str) -> Option<Rc<Program>> {
         if let Some(known) = self.programs.get(module) {
             return known.clone();
         }
@@ -126,7 +115,7 @@ impl<'a> Machine<'a> {
         program
     }
 
-    fn spend(&mut self, work: usize) -> Result<(), Exhausted> {
+    pub(super) fn spend(&mut self, work: usize) -> Result<(), Exhausted> {
         self.left = self.left.checked_sub(work).ok_or(Exhausted)?;
         Ok(())
     }
@@ -144,7 +133,7 @@ impl<'a> Machine<'a> {
         self.kept(value)
     }
 
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         program: &Rc<Program>,
         function: usize,
@@ -230,143 +219,6 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
-    }
-
-    /// A call of a function of the same module; `None`: it does not return.
-    pub fn local(
-        &mut self,
-        program: &Rc<Program>,
-        function: usize,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Exhausted> {
-        let code = &program.functions[function];
-        let value = self.bounded(program, function, arguments.clone())?;
-        // What cannot be read can still be asked for, if it is there for others.
-        Ok(value.map(|value| {
-            match value.has_unknown() && program.exported(&code.name, code.arity).is_some() {
-                true => Value::call(&program.name, &code.name, arguments),
-                false => value,
-            }
-        }))
-    }
-
-    /// Follows a call. Of the work that is left, those from the function that is read get a part only, so that one that is
-    /// of no interest does not use up all of it.
-    fn bounded(
-        &mut self,
-        program: &Rc<Program>,
-        function: usize,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Exhausted> {
-        let depth = self.stack.len();
-        if depth != 1 {
-            return Ok(joined(self.follow(program, function, arguments)?));
-        }
-        let kept = self.left / 2;
-        self.left -= kept;
-        let values = self.follow(program, function, arguments);
-        self.left += kept;
-        match values {
-            Ok(values) => Ok(joined(values)),
-            Err(Exhausted) => {
-                self.stack.truncate(depth);
-                self.incomplete |= program.functions[function].starts;
-                Ok(Some(Value::Unknown))
-            }
-        }
-    }
-
-    /// A call of a function by its module; `None`: it does not return.
-    pub fn external(
-        &mut self,
-        frame: &Frame,
-        at: usize,
-        (module, function): (&str, &str),
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Exhausted> {
-        let arity = arguments.len() as u32;
-        if frame.program.name == self.watched && STARTS.contains(&(module, function, arity)) {
-            self.started((frame.function, at), module, &arguments);
-        }
-        if fold::raises(module, function) {
-            return Ok(None);
-        }
-        if let Some(value) = fold::fold(module, function, &arguments) {
-            return self.kept(value).map(Some);
-        }
-        if module == frame.program.name {
-            return match frame.program.exported(function, arity) {
-                Some(index) => self.local(&frame.program.clone(), index, arguments),
-                None => Ok(None),
-            };
-        }
-        if PURE.contains(&module)
-            && let Some(program) = self.program(module)
-            && let Some(index) = program.exported(function, arity)
-            && let Some(value) = self.bounded(&program, index, arguments.clone())?
-            && !value.has_unknown()
-            // Its own words for the same are no better.
-            && value.as_call().is_none_or(|(other, ..)| other != module)
-        {
-            return Ok(Some(value));
-        }
-        self.kept(Value::call(module, function, arguments)).map(Some)
-    }
-
-    /// A call of a value that is a function.
-    pub fn apply(
-        &mut self,
-        frame: &Frame,
-        at: usize,
-        called: &Value,
-        mut arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Exhausted> {
-        use crate::etf::Term;
-        match called {
-            Value::Fun(Fun { module, function, arity, captured, .. })
-                if *arity as usize == arguments.len() =>
-            {
-                arguments.extend(captured.iter().cloned());
-                let Some(program) = self.program(module) else { return Ok(Some(Value::Unknown)) };
-                match program.find(function, arguments.len() as u32) {
-                    Some(index) => self.bounded(&program, index, arguments),
-                    None => Ok(Some(Value::Unknown)),
-                }
-            }
-            Value::Term(Term::ExternalFun { module, function, arity })
-                if usize::from(*arity) == arguments.len() =>
-            {
-                self.external(frame, at, (module, function), arguments)
-            }
-            _ => Ok(Some(Value::Unknown)),
-        }
-    }
-
-    fn started(&mut self, site: Site, module: &str, arguments: &[Value]) {
-        let start = Start { module: module.to_owned(), arguments: arguments.to_vec() };
-        let known = self.starts.entry(site).or_insert_with(|| start.clone());
-        for (known, argument) in known.arguments.iter_mut().zip(arguments) {
-            *known = join(known, argument);
-        }
-    }
-
-    /// The function that an instruction makes of one in the module and of what it takes along.
-    pub fn fun(
-        &mut self,
-        program: &Program,
-        operand: &Operand,
-        captured: Vec<Value>,
-    ) -> Result<Value, Exhausted> {
-        let Some((function, free)) = program.fun(Some(operand)) else { return Ok(Value::Unknown) };
-        let code = &program.functions[function];
-        self.spend(code.instructions.len())?;
-        self.kept(Value::Fun(Fun {
-            module: program.name.clone(),
-            function: code.name.clone(),
-            arity: code.arity - free,
-            captured,
-            code: code.digest(),
-        }))
     }
 
     fn step(

@@ -4,6 +4,7 @@
 //! setting, stays a call. Nothing is needed that stripping takes away.
 
 mod build;
+mod calls;
 mod change;
 mod children;
 mod conditions;

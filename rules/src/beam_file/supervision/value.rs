@@ -27,7 +27,7 @@ pub enum Value {
     /// A map; the keys are different terms.
     Map(Vec<(Value, Value)>),
     /// An anonymous function, or one that is not exported.
-    Fun(Fun),
+    Fun(Box<Fun>),
     /// An argument of the function that is read, counted from 0.
     Argument(u32),
     /// Not known: it depends on what happens at run time, or on code that cannot be followed.
@@ -197,10 +197,10 @@ impl Value {
         match self {
             Value::Unknown => true,
             Value::Term(_) | Value::Argument(_) => false,
-            Value::Call { arguments: parts, .. }
-            | Value::Tuple(parts)
-            | Value::List(parts)
-            | Value::Fun(Fun { captured: parts, .. }) => parts.iter().any(Value::has_unknown),
+            Value::Call { arguments: parts, .. } | Value::Tuple(parts) | Value::List(parts) => {
+                parts.iter().any(Value::has_unknown)
+            }
+            Value::Fun(fun) => fun.captured.iter().any(Value::has_unknown),
             Value::Cons(parts, tail) => parts.iter().any(Value::has_unknown) || tail.has_unknown(),
             Value::Map(pairs) => pairs.iter().any(|(_, value)| value.has_unknown()),
         }
@@ -225,10 +225,8 @@ fn weigh(value: &Value, depth: usize, left: &mut usize) -> Option<()> {
     let mut all = |parts: &[Value]| parts.iter().try_for_each(|part| weigh(part, depth, left));
     match value {
         Value::Term(term) => weigh_term(term, depth, left),
-        Value::Call { arguments: parts, .. }
-        | Value::Tuple(parts)
-        | Value::List(parts)
-        | Value::Fun(Fun { captured: parts, .. }) => all(parts),
+        Value::Call { arguments: parts, .. } | Value::Tuple(parts) | Value::List(parts) => all(parts),
+        Value::Fun(fun) => all(&fun.captured),
         Value::Cons(parts, tail) => {
             all(parts)?;
             weigh(tail, depth, left)
