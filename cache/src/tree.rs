@@ -116,7 +116,8 @@ impl Directory {
     pub fn decode(bytes: &[u8]) -> Result<Directory, TreeError> {
         let mut reader = Reader::new(bytes, MAGIC)?;
         let count = reader.count(17)?;
-        let mut entries = BTreeMap::new();
+        // They come in order: a map is made of them at once, and much faster than one by one.
+        let mut entries = Vec::with_capacity(count);
         let mut last: Option<&str> = None;
         for _ in 0..count {
             let kind = reader.u8()?;
@@ -136,10 +137,10 @@ impl Directory {
                 }
                 _ => return Err(reader.invalid("the kind of an entry").into()),
             };
-            entries.insert(name.to_owned(), node);
+            entries.push((name.to_owned(), node));
         }
         reader.finish()?;
-        Ok(Directory { entries })
+        Ok(Directory { entries: entries.into_iter().collect() })
     }
 
     /// The digest of the encoding.

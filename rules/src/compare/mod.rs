@@ -77,8 +77,8 @@ pub enum CompareError {
 
 /// Compares two releases.
 pub fn compare(old: &Side<'_>, new: &Side<'_>) -> Result<Comparison, CompareError> {
-    let (old, new) = rayon::join(|| Opened::open(old), || Opened::open(new));
-    let mut pair = Pair::of(old?, new?)?;
+    // One after the other: what both have in common is read once.
+    let mut pair = Pair::of(Opened::open(old)?, Opened::open(new)?)?;
     let native = native::native(&pair)?;
     let modules = modules::modules(&pair)?;
     let files = files::files(&pair, &native);

@@ -197,36 +197,35 @@ impl<'a> Opened<'a> {
             .iter()
             .map(|(name, found)| (format!("{name}-{}", found.version), name.clone()))
             .collect();
+        let mut unlisted = Vec::new();
         for (folder, placed) in self.side.list(&lib)? {
-            if !placed.is_folder() {
-                continue;
+            match listed.get(&folder) {
+                _ if !placed.is_folder() => {}
+                Some(name) => drop(folders.insert(folder, name.clone())),
+                None => unlisted.push((folder, placed)),
             }
-            if let Some(name) = listed.get(&folder) {
-                folders.retain(|_, taken| taken != name);
-                folders.insert(folder, name.clone());
-                continue;
-            }
-            let Some(ebin) = self.side.find(&placed, "ebin")? else { continue };
-            for (file, resource) in self.side.list(&ebin)? {
-                let Some(name) = file.strip_suffix(".app") else { continue };
-                match self.applications.get(name) {
-                    Some(found) if found.mode.is_some() => {
-                        let exact = format!("{name}-{}", found.version);
-                        if folder == name && !folders.contains_key(&exact) {
-                            folders.insert(folder.clone(), name.to_owned());
-                        }
+        }
+        let side = self.side;
+        let look = |(folder, placed): (String, Placed)| -> Result<(String, Vec<Resource>), CompareError> {
+            Ok((folder, resources(side, &placed)?))
+        };
+        let unlisted: Vec<(String, Vec<Resource>)> =
+            unlisted.into_par_iter().map(look).collect::<Result<_, _>>()?;
+        for (folder, resources) in unlisted {
+            for Resource { name, version } in resources {
+                if self.applications.get(&name).is_some_and(|found| found.mode.is_some()) {
+                    // Without a version in its name, where no folder has it.
+                    if folder == name && !folders.values().any(|taken| *taken == name) {
+                        folders.insert(folder.clone(), name);
                     }
-                    _ => {
-                        let version = self::resource(&self.side.read(&resource)?)
-                            .and_then(|properties| properties.property("vsn")?.as_text());
-                        let version = version
-                            .or_else(|| folder.strip_prefix(name)?.strip_prefix('-').map(str::to_owned));
-                        let found = Found { version: version.unwrap_or_default(), ..Found::default() };
-                        self.applications.insert(name.to_owned(), found);
-                        folders.retain(|_, taken| taken != name);
-                        folders.insert(folder.clone(), name.to_owned());
-                    }
+                    continue;
                 }
+                let version = version
+                    .or_else(|| folder.strip_prefix(&name)?.strip_prefix('-').map(str::to_owned))
+                    .unwrap_or_default();
+                self.applications.insert(name.clone(), Found { version, ..Found::default() });
+                folders.retain(|_, taken| *taken != name);
+                folders.insert(folder.clone(), name);
             }
         }
         Ok(folders)
@@ -299,6 +298,24 @@ impl<'a> Opened<'a> {
         let entries = self.side.list(folder)?;
         Ok(Kind::Renamed(entries.into_iter().map(|(name, placed)| (rename(name), placed)).collect()))
     }
+}
+
+/// What the `.app` files in a folder of `lib/` say.
+struct Resource {
+    name: String,
+    version: Option<String>,
+}
+
+fn resources(side: &Side<'_>, folder: &Placed) -> Result<Vec<Resource>, CompareError> {
+    let Some(ebin) = side.find(folder, "ebin")? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for file in side.names(&ebin, ".app")? {
+        let Some(placed) = side.find(&ebin, &file)? else { continue };
+        let version =
+            resource(&side.read(&placed)?).and_then(|properties| properties.property("vsn")?.as_text());
+        found.push(Resource { name: file.trim_end_matches(".app").to_owned(), version });
+    }
+    Ok(found)
 }
 
 /// The properties in a `.app` file.

@@ -47,6 +47,18 @@ pub(super) enum Kind {
     Renamed(Entries),
 }
 
+impl Kind {
+    fn of(node: &Node) -> Kind {
+        match node {
+            Node::File { digest, executable } => {
+                Kind::File { size: digest.size, executable: *executable, digest: Some(*digest) }
+            }
+            Node::Symlink { target } => Kind::Symlink(target.clone()),
+            Node::Directory { digest } => Kind::Folder(Some(*digest)),
+        }
+    }
+}
+
 /// What lies in a folder, by name.
 pub(super) type Entries = BTreeMap<String, Placed>;
 
@@ -124,14 +136,7 @@ impl<'a> Side<'a> {
             (Kind::Folder(Some(digest)), Side::Tree { store, .. } | Side::Named { store, .. }) => {
                 let directory = store.directory(digest)?;
                 let entry = |(name, node): (&String, &Node)| {
-                    let kind = match node {
-                        Node::File { digest, executable } => {
-                            Kind::File { size: digest.size, executable: *executable, digest: Some(*digest) }
-                        }
-                        Node::Symlink { target } => Kind::Symlink(target.clone()),
-                        Node::Directory { digest } => Kind::Folder(Some(*digest)),
-                    };
-                    (name.clone(), Placed { path: below(name), kind })
+                    (name.clone(), Placed { path: below(name), kind: Kind::of(node) })
                 };
                 Ok(directory.entries.iter().map(entry).collect())
             }
@@ -144,12 +149,37 @@ impl<'a> Side<'a> {
     pub(super) fn find(&self, folder: &Placed, path: &str) -> Result<Option<Placed>, CompareError> {
         let mut at = folder.clone();
         for name in path.split('/') {
-            match self.list(&at)?.remove(name) {
+            match self.entry(&at, name)? {
                 Some(next) => at = next,
                 None => return Ok(None),
             }
         }
         Ok(Some(at))
+    }
+
+    /// What has a name in a folder.
+    fn entry(&self, folder: &Placed, name: &str) -> Result<Option<Placed>, CompareError> {
+        match (&folder.kind, self.store()) {
+            (Kind::Renamed(entries), _) => Ok(entries.get(name).cloned()),
+            (Kind::Folder(Some(digest)), Some(store)) => {
+                let directory = store.directory(digest)?;
+                let path =
+                    if folder.path.is_empty() { name.to_owned() } else { format!("{}/{name}", folder.path) };
+                Ok(directory.entries.get(name).map(|node| Placed { path, kind: Kind::of(node) }))
+            }
+            _ => Ok(self.list(folder)?.remove(name)),
+        }
+    }
+
+    /// The names in a folder that end so.
+    pub(super) fn names(&self, folder: &Placed, ending: &str) -> Result<Vec<String>, CompareError> {
+        let wanted = |name: &&String| name.ends_with(ending);
+        match (&folder.kind, self.store()) {
+            (Kind::Folder(Some(digest)), Some(store)) => {
+                Ok(store.directory(digest)?.entries.keys().filter(wanted).cloned().collect())
+            }
+            _ => Ok(self.list(folder)?.keys().filter(wanted).cloned().collect()),
+        }
     }
 
     pub(super) fn read(&self, file: &Placed) -> Result<Vec<u8>, CompareError> {
