@@ -79,7 +79,7 @@ fn a_version_that_is_built_from_several_commits_is_told_for_each_of_them() {
     for part in [
         format!("{} (main), by Ada Lovelace <ada@example.com>, with OTP ", &third[..12]),
         format!("{} (main), edited, by Ada", &first[..12]),
-        "since the build of 0.1.0 before: 1 module\n".to_owned(),
+        "since the build of 0.1.0 before: 1 module (".to_owned(),
     ] {
         assert!(text.contains(&part), "{part:?} is not in:\n{text}");
     }
@@ -101,6 +101,7 @@ fn the_version_before_and_the_rehearsal_are_told() {
     assert_eq!(made_of_new["by"]["name"], "release team");
     assert_eq!(made_of_new["since"]["version"], "0.1.0");
     assert_eq!(made_of_new["since"]["digest"], from.digest());
+    assert_eq!(made_of_new["since"]["class"], "hot");
     for what in ["modules", "config"] {
         assert!(made_of_new["since"][what].as_u64() > Some(0), "{what}: {made_of_new}");
     }

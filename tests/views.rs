@@ -142,6 +142,12 @@ fn page(space: &TestSpace, project: &Project, name: &str, old: &str, new: &str) 
 fn opened(browser: &mut Browser, address: &str, scheme: &str) -> String {
     browser.prefer(scheme);
     browser.open(address);
+    // What this page need not have.
+    let all = ["hot", "application", "vm", "cold"]
+        .map(|class| format!("<p class=\"verdict {class}\">x</p><span class=\"class {class}\">x</span>"))
+        .concat();
+    let more = "<li class=removed><span class=sign>x</span><code>x</code></li><code class=old>x</code><span class=why>x</span>";
+    browser.value(&format!("document.querySelector('main').insertAdjacentHTML('beforeend', '{all}{more}')"));
     let worst = browser.value(CONTRAST);
     assert!(worst[0].as_f64() >= Some(4.5), "{scheme}: {worst}");
     browser.value("getComputedStyle(document.body).backgroundColor").to_string()

@@ -142,6 +142,8 @@ pub struct Since {
     pub tree: Digest,
     /// Whether nothing at all differs.
     pub same: bool,
+    /// What it takes to go from that one to this one: `hot`, `restart_application`, `restart_vm`, `cold`.
+    pub class: String,
     /// How many applications came, went, or have another version or mode.
     pub applications: usize,
     /// How many modules came, went, or run something else.
@@ -155,7 +157,16 @@ pub struct Since {
 impl Since {
     /// Both builds made the same.
     pub fn nothing(version: String, tree: Digest) -> Since {
-        Since { version, tree, same: true, applications: 0, modules: 0, config: 0, files: 0 }
+        Since {
+            version,
+            tree,
+            same: true,
+            class: "hot".to_owned(),
+            applications: 0,
+            modules: 0,
+            config: 0,
+            files: 0,
+        }
     }
 
     /// What a comparison with an earlier build says, in short.
@@ -176,6 +187,10 @@ impl Since {
             version: comparison.old.version.clone(),
             tree,
             same: false,
+            class: serde_json::to_value(comparison.verdict.class)
+                .ok()
+                .and_then(|class| class.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             applications: applications.added.len() + applications.removed.len() + moved.count(),
             modules: comparison.modules.iter().map(code).sum(),
             config: config.keys.len() + usize::from(config.runtime.is_some()),

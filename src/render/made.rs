@@ -51,7 +51,7 @@ fn differing(since: &Since) -> String {
     match parts.is_empty() {
         true if since.same => "nothing".to_owned(),
         true => "no code, configuration or file".to_owned(),
-        false => parts.join(", "),
+        false => format!("{} ({})", parts.join(", "), since.class.replace('_', " ")),
     }
 }
 
@@ -112,6 +112,7 @@ pub fn since_json(since: &Since) -> Value {
         "version": since.version,
         "digest": since.tree,
         "same": since.same,
+        "class": since.class,
         "applications": since.applications,
         "modules": since.modules,
         "config": since.config,
