@@ -20,6 +20,7 @@ mod release;
 mod report;
 mod settings;
 mod side;
+mod supervisors;
 mod symbolic;
 mod verdict;
 mod walk;

@@ -14,6 +14,7 @@ use super::pair::{CONSOLIDATED, Pair, Place};
 use super::report::{
     ApplicationModules, Change, Class, CodeChange, How, ModuleChange, MovedModule, ProcessKind, StructChange,
 };
+use super::supervisors::supervisors;
 use super::walk::Difference;
 
 /// What was found out about modules.
@@ -68,9 +69,18 @@ fn look(pair: &Pair<'_>, one: &Difference, application: &str, module: &str) -> R
         detail: None,
     };
     if found.change == Change::Changed {
-        let (how, old, new) = (how(&old, &new), Facts::of(&old), Facts::of(&new));
+        let how = how(&old, &new);
+        let (supervision, restart) = match how {
+            How::Code => supervisors(pair, module, &old, &new),
+            _ => (Vec::new(), None),
+        };
+        let (old, new) = (Facts::of(&old), Facts::of(&new));
         let mut detail = compare(module, how, &old, &new);
-        let judged = class(pair, application, &detail, [&old, &new]);
+        detail.supervision = supervision;
+        let mut judged = class(pair, application, &detail, [&old, &new]);
+        if let Some(restart) = restart.filter(|restart| restart.class > judged.class) {
+            judged = restart;
+        }
         (detail.class, detail.reason) = (judged.class, judged.reason);
         found.detail = Some(detail);
         (found.old, found.new) = (old.info, new.info);
@@ -172,8 +182,8 @@ fn class(pair: &Pair<'_>, application: &str, module: &ModuleChange, [old, new]: 
         );
     }
     if old.loads_native || new.loads_native {
-        let reason = "it loads a native library, and whether that can be loaded a second time cannot be seen";
-        return judged(Class::RestartVm, reason);
+        let reason = "it loads a native library, which is surely loaded anew only when its application is restarted";
+        return judged(Class::RestartApplication, reason);
     }
     if moved_state(module) {
         return if module.new_code_change == CodeChange::Real {
@@ -193,7 +203,7 @@ fn class(pair: &Pair<'_>, application: &str, module: &ModuleChange, [old, new]: 
         }
         Some(_) => judged(Class::Hot, "its processes keep their state"),
         None if is_application(new.info.as_ref()) && starts_differently(module) => {
-            judged(Class::Hot, "it is loaded; start/2 does not run again")
+            judged(Class::Hot, "it is loaded; start/2 does not run again, its children are started and stopped")
         }
         None => judged(Class::Hot, "it is loaded"),
     }

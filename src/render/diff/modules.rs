@@ -159,25 +159,31 @@ pub fn protocols(comparison: &Comparison) -> Vec<Row> {
 pub fn supervision(comparison: &Comparison) -> Vec<Row> {
     let mut rows = Vec::new();
     for module in comparison.modules.iter().flat_map(|of| &of.changed) {
-        let Some(supervision) = &module.supervision else { continue };
-        let supervisor = short(&module.module);
-        let row = |change, id: &str| {
-            Row::new(change, format!("{supervisor}: {}", short(id))).classed(module.class, &module.reason)
-        };
-        if supervision.old_strategy != supervision.new_strategy {
-            let text = |strategy: &Option<String>| strategy.clone().unwrap_or_else(|| "unknown".to_owned());
-            let told = format!("{} -> {}", text(&supervision.old_strategy), text(&supervision.new_strategy));
-            rows.push(row(Change::Changed, "strategy").told(told));
-        }
-        rows.extend(supervision.children_added.iter().map(|id| row(Change::Added, id)));
-        rows.extend(supervision.children_removed.iter().map(|id| row(Change::Removed, id)));
-        for child in &supervision.children_changed {
-            let mut row = row(Change::Changed, &child.id).told("is started differently");
-            row.more.extend([("old", child.old.clone()), ("new", child.new.clone())]);
-            rows.push(row);
-        }
-        if supervision.reordered {
-            rows.push(row(Change::Changed, "children").told("start in another order"));
+        for one in &module.supervision {
+            let supervisor = one.name.as_deref().map_or(short(&module.module), short);
+            let row = |change, id: &str| {
+                Row::new(change, format!("{supervisor}: {}", short(id))).classed(module.class, &module.reason)
+            };
+            for (flag, old, new) in &one.flags {
+                rows.push(row(Change::Changed, flag).told(format!("{old} -> {new}")));
+            }
+            let id = |child: &ChildChange| {
+                let named = child.id.clone().or_else(|| child.new.clone()).or_else(|| child.old.clone());
+                named.unwrap_or_else(|| "a child".to_owned())
+            };
+            rows.extend(one.added.iter().map(|child| row(Change::Added, &id(child)).opened(child)));
+            rows.extend(one.removed.iter().map(|child| row(Change::Removed, &id(child)).opened(child)));
+            let differ = |list: &[ChildChange], told: &str| -> Vec<Row> {
+                list.iter().map(|child| row(Change::Changed, &id(child)).told(told).opened(child)).collect()
+            };
+            rows.extend(differ(&one.changed, "is started differently"));
+            rows.extend(differ(&one.uncertain, "may be started differently"));
+            if one.reordered {
+                rows.push(row(Change::Changed, "children").told("start in another order"));
+            }
+            if one.unreadable {
+                rows.push(row(Change::Changed, "children").told("do not follow from the code alone"));
+            }
         }
     }
     // What it takes is said at the module.

@@ -14,8 +14,8 @@ pub use applications::{
 };
 pub use judgement::{Class, Reason, Verdict, Warning, WarningKind};
 pub use modules::{
-    ApplicationModules, ChildChange, CodeChange, How, ImplementationChange, ModuleChange, MovedModule,
-    ProcessKind, ProtocolChange, StructChange, StructField, SupervisionChange,
+    ApplicationModules, CodeChange, How, ImplementationChange, ModuleChange, MovedModule,
+    ProcessKind, ProtocolChange, StructChange, StructField,
 };
 pub use settings::{Change, Config, ConfigChange, FileChange, FileRole, Providers};
 

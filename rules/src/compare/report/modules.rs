@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Change, Class};
 use crate::beam_file::Function;
+use crate::beam_file::supervision::SupervisionChange;
 
 /// The modules of one application that differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -77,8 +78,8 @@ pub struct ModuleChange {
     pub old_code_change: CodeChange,
     /// What the new one does when its code is changed under a process.
     pub new_code_change: CodeChange,
-    /// Of a supervisor: what became of its children, as far as its code tells.
-    pub supervision: Option<SupervisionChange>,
+    /// Supervisors that it starts or is the callback module of: what became of their children, as far as the code tells.
+    pub supervision: Vec<SupervisionChange>,
 }
 
 /// What a module does when its code is changed under a process.
@@ -130,34 +131,6 @@ pub struct StructField {
     pub name: String,
     /// Its default as Erlang text; what looks like a secret is `[masked]`.
     pub default: String,
-}
-
-/// What became of the children of a supervisor.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SupervisionChange {
-    /// Strategy and intensity in the old module, as text; `None`: the code does not tell.
-    pub old_strategy: Option<String>,
-    /// Strategy and intensity in the new module.
-    pub new_strategy: Option<String>,
-    /// Children that only the new one has, by id.
-    pub children_added: Vec<String>,
-    /// Children that only the old one has, by id.
-    pub children_removed: Vec<String>,
-    /// Children that are started differently.
-    pub children_changed: Vec<ChildChange>,
-    /// Whether those that both have start in another order.
-    pub reordered: bool,
-}
-
-/// One child of a supervisor that is started differently.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ChildChange {
-    /// Its id.
-    pub id: String,
-    /// Its specification in the old module, as text.
-    pub old: String,
-    /// Its specification in the new module.
-    pub new: String,
 }
 
 /// A module that is in another application than before.
