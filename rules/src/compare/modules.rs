@@ -182,7 +182,8 @@ fn class(pair: &Pair<'_>, application: &str, module: &ModuleChange, [old, new]: 
         );
     }
     if old.loads_native || new.loads_native {
-        let reason = "it loads a native library, which is surely loaded anew only when its application is restarted";
+        let reason =
+            "it loads a native library, which is surely loaded anew only when its application is restarted";
         return judged(Class::RestartApplication, reason);
     }
     if moved_state(module) {
@@ -202,9 +203,10 @@ fn class(pair: &Pair<'_>, application: &str, module: &ModuleChange, [old, new]: 
             judged(Class::Hot, "the supervisor takes the new specifications of its children")
         }
         Some(_) => judged(Class::Hot, "its processes keep their state"),
-        None if is_application(new.info.as_ref()) && starts_differently(module) => {
-            judged(Class::Hot, "it is loaded; start/2 does not run again, its children are started and stopped")
-        }
+        None if is_application(new.info.as_ref()) && starts_differently(module) => judged(
+            Class::Hot,
+            "it is loaded; start/2 does not run again, its children are started and stopped",
+        ),
         None => judged(Class::Hot, "it is loaded"),
     }
 }

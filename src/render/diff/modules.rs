@@ -1,6 +1,7 @@
 //! Rows about modules, protocols and supervisors.
 
 use relgraph_rules::beam_file::Function;
+use relgraph_rules::beam_file::supervision::ChildChange;
 use relgraph_rules::compare::{
     ApplicationModules, Change, Class, CodeChange, Comparison, How, ModuleChange, ProcessKind, StructChange,
 };
@@ -171,10 +172,16 @@ pub fn supervision(comparison: &Comparison) -> Vec<Row> {
                 let named = child.id.clone().or_else(|| child.new.clone()).or_else(|| child.old.clone());
                 named.unwrap_or_else(|| "a child".to_owned())
             };
-            rows.extend(one.added.iter().map(|child| row(Change::Added, &id(child)).opened(child)));
-            rows.extend(one.removed.iter().map(|child| row(Change::Removed, &id(child)).opened(child)));
+            let of = |change: Change, child: &ChildChange| {
+                let mut row = row(change, &id(child));
+                row.more.extend(child.old.clone().map(|old| ("old", old)));
+                row.more.extend(child.new.clone().map(|new| ("new", new)));
+                row
+            };
+            rows.extend(one.added.iter().map(|child| of(Change::Added, child)));
+            rows.extend(one.removed.iter().map(|child| of(Change::Removed, child)));
             let differ = |list: &[ChildChange], told: &str| -> Vec<Row> {
-                list.iter().map(|child| row(Change::Changed, &id(child)).told(told).opened(child)).collect()
+                list.iter().map(|child| of(Change::Changed, child).told(told)).collect()
             };
             rows.extend(differ(&one.changed, "is started differently"));
             rows.extend(differ(&one.uncertain, "may be started differently"));

@@ -14,8 +14,8 @@ pub use applications::{
 };
 pub use judgement::{Class, Reason, Verdict, Warning, WarningKind};
 pub use modules::{
-    ApplicationModules, CodeChange, How, ImplementationChange, ModuleChange, MovedModule,
-    ProcessKind, ProtocolChange, StructChange, StructField,
+    ApplicationModules, CodeChange, How, ImplementationChange, ModuleChange, MovedModule, ProcessKind,
+    ProtocolChange, StructChange, StructField,
 };
 pub use settings::{Change, Config, ConfigChange, FileChange, FileRole, Providers};
 
