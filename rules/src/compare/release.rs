@@ -309,11 +309,11 @@ struct Resource {
 fn resources(side: &Side<'_>, folder: &Placed) -> Result<Vec<Resource>, CompareError> {
     let Some(ebin) = side.find(folder, "ebin")? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for file in side.names(&ebin, ".app")? {
-        let Some(placed) = side.find(&ebin, &file)? else { continue };
+    for (file, placed) in side.ending(&ebin, ".app")? {
+        let Some(name) = file.strip_suffix(".app") else { continue };
         let version =
             resource(&side.read(&placed)?).and_then(|properties| properties.property("vsn")?.as_text());
-        found.push(Resource { name: file.trim_end_matches(".app").to_owned(), version });
+        found.push(Resource { name: name.to_owned(), version });
     }
     Ok(found)
 }
