@@ -114,10 +114,17 @@ impl Directory {
 
     /// Reads what [`Directory::encode`] wrote, and nothing else: every directory has one encoding.
     pub fn decode(bytes: &[u8]) -> Result<Directory, TreeError> {
+        // They come in order: a map is made of them at once, and much faster than one by one.
+        let mut entries = Vec::new();
+        Directory::visit(bytes, &mut |name, node| entries.push((name.to_owned(), node)))?;
+        Ok(Directory { entries: entries.into_iter().collect() })
+    }
+
+    /// Shows the entries of an encoded directory one after the other, as [`Directory::decode`] reads them. Where it fails, some
+    /// may have been shown.
+    pub(crate) fn visit(bytes: &[u8], each: &mut dyn FnMut(&str, Node)) -> Result<(), TreeError> {
         let mut reader = Reader::new(bytes, MAGIC)?;
         let count = reader.count(17)?;
-        // They come in order: a map is made of them at once, and much faster than one by one.
-        let mut entries = Vec::with_capacity(count);
         let mut last: Option<&str> = None;
         for _ in 0..count {
             let kind = reader.u8()?;
@@ -137,10 +144,9 @@ impl Directory {
                 }
                 _ => return Err(reader.invalid("the kind of an entry").into()),
             };
-            entries.push((name.to_owned(), node));
+            each(name, node);
         }
-        reader.finish()?;
-        Ok(Directory { entries: entries.into_iter().collect() })
+        Ok(reader.finish()?)
     }
 
     /// The digest of the encoding.

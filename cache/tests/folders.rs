@@ -228,3 +228,21 @@ fn swapping_replaces_exactly_and_keeps_the_old_one_on_failure() {
     assert!(root.path().exists(), "removing the old symlink followed it");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_directory_is_shown_as_it_is_read_remembered_or_not() {
+    let (_root, store, source) = setup();
+    let tree = store.ingest(&source, &all).unwrap();
+    let shown = |store: &Store| {
+        let mut entries = BTreeMap::new();
+        store
+            .each_entry(&tree, &mut |name, node| drop(entries.insert(name.to_owned(), node.clone())))
+            .unwrap();
+        entries
+    };
+    let fresh = shown(&store);
+    assert_eq!(fresh, store.directory(&tree).unwrap().entries);
+    assert_eq!(fresh, shown(&store));
+    let blob = store.put_bytes(b"no directory").unwrap();
+    assert!(matches!(store.each_entry(&blob, &mut |_, _| {}), Err(StoreError::NotDirectory { .. })));
+}

@@ -37,6 +37,18 @@ impl Store {
         Ok(directory)
     }
 
+    /// Shows what is in a directory, in the order of names, without remembering it: for who looks once at much.
+    pub fn each_entry(&self, digest: &Digest, each: &mut dyn FnMut(&str, &Node)) -> Result<()> {
+        let held = read(&self.inner.directories).get(&digest.hash).cloned();
+        if let Some(held) = held {
+            held.entries.iter().for_each(|(name, node)| each(name, node));
+            return Ok(());
+        }
+        let bytes = self.read(digest)?;
+        Directory::visit(&bytes, &mut |name, node| each(name, &node))
+            .map_err(|source| StoreError::NotDirectory { digest: *digest, source })
+    }
+
     /// What is at a path in a tree; the empty path is the tree itself. Symlinks are not followed.
     pub fn lookup(&self, tree: &Digest, path: &str) -> Result<Option<Node>> {
         let mut node = Node::Directory { digest: *tree };

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::release::Resources;
 use super::report::{Application, Release};
 use super::walk::{Summaries, Summary};
 use super::{CompareError, Opened, Side, applications};
@@ -23,7 +24,7 @@ pub struct Contents {
 
 /// Looks into a release.
 pub fn contents(side: &Side<'_>) -> Result<Contents, CompareError> {
-    let mut opened = Opened::open(side)?;
+    let mut opened = Opened::open(side, &Resources::default())?;
     let sums = Summaries::default();
     opened.sum_up(&sums)?;
     let erts = match opened.find("erts-VSN")? {

@@ -34,7 +34,7 @@ use thiserror::Error;
 
 use applications::Known;
 use pair::Pair;
-use release::Opened;
+use release::{Opened, Resources};
 use verdict::Items;
 
 pub use archive::unpack;
@@ -85,7 +85,8 @@ pub fn migrates(module: &[u8]) -> bool {
 /// Compares two releases.
 pub fn compare(old: &Side<'_>, new: &Side<'_>) -> Result<Comparison, CompareError> {
     // One after the other: what both have in common is read once.
-    let mut pair = Pair::of(Opened::open(old)?, Opened::open(new)?)?;
+    let known = Resources::default();
+    let mut pair = Pair::of(Opened::open(old, &known)?, Opened::open(new, &known)?)?;
     let native = native::native(&pair)?;
     let modules = modules::modules(&pair)?;
     let files = files::files(&pair, &native);

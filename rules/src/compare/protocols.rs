@@ -51,8 +51,10 @@ pub(super) fn protocols(pair: &Pair<'_>, modules: &Modules) -> Result<Vec<Protoc
         }
     }
     let mut protocols: Vec<ProtocolChange> = found.into_values().collect();
+    // Most likely it is one of those that differ.
+    let likely: BTreeSet<&str> = modules.all.iter().map(|one| one.application.as_str()).collect();
     for protocol in &mut protocols {
-        finish(pair, protocol)?;
+        finish(pair, protocol, &likely)?;
     }
     Ok(protocols)
 }
@@ -67,13 +69,17 @@ fn runs_differently(one: &One) -> bool {
     one.detail.as_ref().is_none_or(|detail| detail.how == How::Code)
 }
 
-fn finish(pair: &Pair<'_>, protocol: &mut ProtocolChange) -> Result<(), CompareError> {
+fn finish(
+    pair: &Pair<'_>,
+    protocol: &mut ProtocolChange,
+    likely: &BTreeSet<&str>,
+) -> Result<(), CompareError> {
     protocol.implementations.sort();
     protocol.consolidated = consolidated(pair, &protocol.protocol).is_some();
     if protocol.application.is_none() {
-        protocol.application = match pair.new.application_of(&protocol.protocol)? {
+        protocol.application = match pair.new.application_of(&protocol.protocol, likely)? {
             Some(application) => Some(application),
-            None => pair.old.application_of(&protocol.protocol)?,
+            None => pair.old.application_of(&protocol.protocol, likely)?,
         };
     }
     let owner = protocol.application.as_deref().and_then(of_runtime);

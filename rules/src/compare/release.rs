@@ -1,8 +1,10 @@
 //! What a release says about itself: `start_erl.data`, the `.rel` file, the `.app` files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use relgraph_cache::Digest;
 
 use crate::etf::{Term, consult_one};
 
@@ -35,7 +37,7 @@ pub(super) struct Found {
 }
 
 impl<'a> Opened<'a> {
-    pub(super) fn open(side: &'a Side<'a>) -> Result<Opened<'a>, CompareError> {
+    pub(super) fn open(side: &'a Side<'a>, known: &Resources) -> Result<Opened<'a>, CompareError> {
         let root = side.root()?;
         let mut opened = Opened {
             side,
@@ -46,7 +48,7 @@ impl<'a> Opened<'a> {
             rest: Summary::default(),
         };
         opened.read_release(&root)?;
-        let folders = opened.read_applications(&root)?;
+        let folders = opened.read_applications(&root, known)?;
         opened.rename(&root, &folders)?;
         opened.release.elixir = opened.applications.get("elixir").map(|found| found.version.clone());
         opened.release.tree = side.tree();
@@ -103,11 +105,19 @@ impl<'a> Opened<'a> {
         Ok(bytes.and_then(|bytes| resource(&bytes)))
     }
 
-    /// The application that a module lies in.
-    pub(super) fn application_of(&self, module: &str) -> Result<Option<String>, CompareError> {
+    /// The application that a module lies in; those of `first` are looked into first.
+    pub(super) fn application_of(
+        &self,
+        module: &str,
+        first: &BTreeSet<&str>,
+    ) -> Result<Option<String>, CompareError> {
         let file = format!("ebin/{module}.beam");
-        for (name, found) in &self.applications {
-            let Some(folder) = &found.folder else { continue };
+        let (likely, others): (Vec<&String>, Vec<&String>) =
+            self.applications.keys().partition(|name| first.contains(name.as_str()));
+        for name in likely.into_iter().chain(others) {
+            let Some(folder) = self.applications.get(name).and_then(|found| found.folder.as_ref()) else {
+                continue;
+            };
             let there = match (&folder.kind, self.side) {
                 (Kind::Folder(Some(digest)), Side::Tree { store, .. } | Side::Named { store, .. }) => {
                     store.lookup(digest, &file)?.is_some()
@@ -189,7 +199,11 @@ impl<'a> Opened<'a> {
     }
 
     /// The folders in `lib/`, each with its application. An old version that was left there has no application.
-    fn read_applications(&mut self, root: &Placed) -> Result<BTreeMap<String, String>, CompareError> {
+    fn read_applications(
+        &mut self,
+        root: &Placed,
+        known: &Resources,
+    ) -> Result<BTreeMap<String, String>, CompareError> {
         let mut folders: BTreeMap<String, String> = BTreeMap::new();
         let Some(lib) = self.side.find(root, "lib")? else { return Ok(folders) };
         let listed: HashMap<String, String> = self
@@ -207,7 +221,7 @@ impl<'a> Opened<'a> {
         }
         let side = self.side;
         let look = |(folder, placed): (String, Placed)| -> Result<(String, Vec<Resource>), CompareError> {
-            Ok((folder, resources(side, &placed)?))
+            Ok((folder, known.of(side, &placed)?))
         };
         let unlisted: Vec<(String, Vec<Resource>)> =
             unlisted.into_par_iter().map(look).collect::<Result<_, _>>()?;
@@ -300,7 +314,25 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// What was found in folders of `lib/`: stored folders of one digest hold the same.
+#[derive(Default)]
+pub(super) struct Resources(Mutex<HashMap<Digest, Vec<Resource>>>);
+
+impl Resources {
+    fn of(&self, side: &Side<'_>, folder: &Placed) -> Result<Vec<Resource>, CompareError> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kind::Folder(Some(digest)) = &folder.kind else { return resources(side, folder) };
+        if let Some(found) = known().get(digest).cloned() {
+            return Ok(found);
+        }
+        let found = resources(side, folder)?;
+        known().insert(*digest, found.clone());
+        Ok(found)
+    }
+}
+
 /// What the `.app` files in a folder of `lib/` say.
+#[derive(Debug, Clone)]
 struct Resource {
     name: String,
     version: Option<String>,
@@ -309,11 +341,11 @@ struct Resource {
 fn resources(side: &Side<'_>, folder: &Placed) -> Result<Vec<Resource>, CompareError> {
     let Some(ebin) = side.find(folder, "ebin")? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for file in side.names(&ebin, ".app")? {
-        let Some(placed) = side.find(&ebin, &file)? else { continue };
+    for (file, placed) in side.ending(&ebin, ".app")? {
+        let Some(name) = file.strip_suffix(".app") else { continue };
         let version =
             resource(&side.read(&placed)?).and_then(|properties| properties.property("vsn")?.as_text());
-        found.push(Resource { name: file.trim_end_matches(".app").to_owned(), version });
+        found.push(Resource { name: name.to_owned(), version });
     }
     Ok(found)
 }

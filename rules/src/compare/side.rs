@@ -171,15 +171,20 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// The names in a folder that end so.
-    pub(super) fn names(&self, folder: &Placed, ending: &str) -> Result<Vec<String>, CompareError> {
-        let wanted = |name: &&String| name.ends_with(ending);
-        match (&folder.kind, self.store()) {
-            (Kind::Folder(Some(digest)), Some(store)) => {
-                Ok(store.directory(digest)?.entries.keys().filter(wanted).cloned().collect())
+    /// What has names in a folder that end so.
+    pub(super) fn ending(&self, folder: &Placed, ending: &str) -> Result<Entries, CompareError> {
+        let (Kind::Folder(Some(digest)), Some(store)) = (&folder.kind, self.store()) else {
+            let entries = self.list(folder)?.into_iter();
+            return Ok(entries.filter(|(name, _)| name.ends_with(ending)).collect());
+        };
+        let mut found = Entries::new();
+        store.each_entry(digest, &mut |name, node| {
+            if name.ends_with(ending) {
+                let path = format!("{}/{name}", folder.path);
+                found.insert(name.to_owned(), Placed { path, kind: Kind::of(node) });
             }
-            _ => Ok(self.list(folder)?.keys().filter(wanted).cloned().collect()),
-        }
+        })?;
+        Ok(found)
     }
 
     pub(super) fn read(&self, file: &Placed) -> Result<Vec<u8>, CompareError> {

@@ -143,8 +143,11 @@ impl Summary {
 /// What was summed up already: stored folders of one digest hold the same.
 #[derive(Default)]
 pub(super) struct Summaries {
-    known: Mutex<HashMap<[u8; 32], Summary>>,
+    known: Mutex<HashMap<[u8; 32], Known>>,
 }
+
+/// What is in a folder, and how many modules lie in it directly: they count when it is called `ebin`.
+type Known = (Summary, usize);
 
 impl Summaries {
     pub(super) fn of(&self, side: &Side<'_>, placed: &Placed) -> Result<Summary, CompareError> {
@@ -158,7 +161,7 @@ impl Summaries {
         match (&placed.kind, side.store()) {
             (Kind::File { size, .. }, _) => Ok(Summary { files: 1, bytes: *size, modules: 0 }),
             (Kind::Symlink(_), _) => Ok(Summary { files: 1, ..Summary::default() }),
-            (Kind::Folder(Some(digest)), Some(store)) => self.stored(store, digest, depth),
+            (Kind::Folder(Some(digest)), Some(store)) => Ok(self.stored(store, digest, depth)?.0),
             _ => {
                 let entries = side.list(placed)?;
                 let mut sum = Summary::default();
@@ -174,34 +177,35 @@ impl Summaries {
         }
     }
 
-    fn stored(&self, store: &Store, digest: &Digest, depth: usize) -> Result<Summary, CompareError> {
+    fn stored(&self, store: &Store, digest: &Digest, depth: usize) -> Result<Known, CompareError> {
         if depth > DEPTH {
             return Err(too_deep(&digest.to_string()));
         }
         if let Some(sum) = self.locked().get(&digest.hash) {
             return Ok(*sum);
         }
-        let directory = store.directory(digest)?;
         let mut sum = Summary::default();
-        for (name, node) in &directory.entries {
-            match node {
-                Node::File { digest, .. } => sum.add(Summary { files: 1, bytes: digest.size, modules: 0 }),
-                Node::Symlink { .. } => sum.files += 1,
-                Node::Directory { digest } => {
-                    let mut inner = self.stored(store, digest, depth + 1)?;
-                    if name == "ebin" {
-                        let names = store.directory(digest)?;
-                        inner.modules = names.entries.keys().filter(|name| is_module(name)).count();
-                    }
-                    sum.add(inner);
-                }
+        let mut folders = Vec::new();
+        let mut modules = 0;
+        store.each_entry(digest, &mut |name, node| match node {
+            Node::File { digest, .. } => {
+                modules += usize::from(is_module(name));
+                sum.add(Summary { files: 1, bytes: digest.size, modules: 0 });
             }
+            Node::Symlink { .. } => sum.files += 1,
+            Node::Directory { digest } => folders.push((name == "ebin", *digest)),
+        })?;
+        for (ebin, digest) in folders {
+            let (mut inner, direct) = self.stored(store, &digest, depth + 1)?;
+            inner.modules = if ebin { direct } else { inner.modules };
+            sum.add(inner);
         }
+        let sum = (sum, modules);
         self.locked().insert(digest.hash, sum);
         Ok(sum)
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Summary>> {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Known>> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
