@@ -23,7 +23,11 @@ fn ordinary_code_is_hot_and_settings_of_the_boot_wait() {
     let plain = compared(&old, &new);
     assert_eq!((verdict(&plain).as_str(), warned(&plain).len()), ("hot", 0));
     let upgrade = &plain.sizes.upgrade;
-    assert!(upgrade.package_bytes > upgrade.content_bytes && upgrade.content_files > 0, "{upgrade:?}");
+    // The folders of `demo` and of the release; of these the arguments and the configuration are as before, and the name of the
+    // version lies outside.
+    assert_eq!((upgrade.package_files, upgrade.content_files), (5, 4), "{upgrade:?}");
+    let size = plain.sizes.applications.iter().find(|size| size.application == "demo").unwrap().new;
+    assert!(upgrade.package_bytes > size.unwrap() && upgrade.content_bytes > size.unwrap(), "{upgrade:?}");
 
     let new = new
         .file("releases/VSN/vm.args", "+K false\n")

@@ -95,9 +95,6 @@ pub(super) fn config_key(application: &str, key: &str) -> Judged {
         ("logger", _) => {
             waits("Elixir's logger reads its configuration when it starts, before the applications")
         }
-        ("elixir", "config_provider_init") => {
-            judged(Class::Hot, "configuration providers are called again by the upgrade")
-        }
         ("elixir", "ansi_enabled" | "check_endianness" | "default_encoding") => {
             waits("Elixir reads this key when it starts")
         }

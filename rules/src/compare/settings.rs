@@ -7,7 +7,7 @@ use super::classes;
 use super::config::{self, RUNTIME, SYS_CONFIG};
 use super::pair::Pair;
 use super::release::Opened;
-use super::report::{Config, Providers};
+use super::report::{Config, ConfigChange, Providers};
 
 pub(super) fn config(pair: &Pair<'_>) -> Result<Config, CompareError> {
     let mut config = Config::default();
@@ -15,6 +15,11 @@ pub(super) fn config(pair: &Pair<'_>) -> Result<Config, CompareError> {
     if SYS_CONFIG.iter().any(|path| pair.at(path).is_some()) {
         let (old, new) = (sys_config(&pair.old)?, sys_config(&pair.new)?);
         config = config::compare(&old, &new, [&pair.old.release.version, &pair.new.release.version]);
+        let of_providers =
+            |key: &&mut ConfigChange| key.application == "elixir" && key.key[0] == "config_provider_init";
+        for key in config.keys.iter_mut().filter(of_providers) {
+            (key.class, key.reason, key.waits) = (evaluated.class, evaluated.reason.clone(), evaluated.waits);
+        }
         let (old, new) = (providers(&old), providers(&new));
         if old != new {
             config.providers =
