@@ -133,16 +133,27 @@ fn application(part: Part<'_>, others: &mut BTreeMap<String, String>) -> Value {
         }
     }
     if let Some(Origin::Git { url, commit, folder, as_found: false }) = part.origin()
-        && url.contains("://")
+        && let Some(address) = git_address(url)
     {
         let inside = folder.as_ref().map(|folder| format!("#{folder}")).unwrap_or_default();
-        package["downloadLocation"] = format!("git+{url}@{commit}{inside}").into();
+        package["downloadLocation"] = format!("{address}@{commit}{inside}").into();
     }
     let told: Vec<String> = part.told().into_iter().map(|(what, fact)| format!("{what} {fact}")).collect();
     if !told.is_empty() {
         package["comment"] = told.join("; ").into();
     }
     package
+}
+
+/// The address of a repository as SPDX writes it, which knows none on the machine itself.
+fn git_address(url: &str) -> Option<String> {
+    let known = ["https://", "http://", "ssh://", "git://"];
+    if known.iter().any(|scheme| url.starts_with(scheme)) {
+        return Some(format!("git+{url}"));
+    }
+    // `git@host:path`, as ssh writes it.
+    let (host, path) = url.split_once(':').filter(|(host, _)| host.contains('@') && !host.contains('/'))?;
+    (!path.starts_with("//")).then(|| format!("git+ssh://{host}/{}", path.trim_start_matches('/')))
 }
 
 fn runtime(materials: &Materials) -> Vec<Value> {
@@ -207,4 +218,23 @@ fn relationships(materials: &Materials) -> Vec<Value> {
         }
     }
     relations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_repositories_are_those_that_spdx_knows() {
+        for (url, address) in [
+            ("https://host/a", Some("git+https://host/a")),
+            ("ssh://git@host/a", Some("git+ssh://git@host/a")),
+            ("git@host:o/a.git", Some("git+ssh://git@host/o/a.git")),
+            ("file:///a", None),
+            ("../a", None),
+            ("/a:b@c", None),
+        ] {
+            assert_eq!(git_address(url).as_deref(), address, "{url}");
+        }
+    }
 }

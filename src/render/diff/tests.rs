@@ -227,3 +227,98 @@ fn however_much_differs_it_is_a_screen() {
     let open = text(&comparison, false, Open { modules: true, ..Open::default() });
     assert_eq!(open.matches("+ M29").count(), 30);
 }
+
+/// Something of every kind, each with a name of its own.
+fn everything() -> Comparison {
+    let mut comparison = nothing();
+    comparison.same = false;
+    let class = Class::RestartVm;
+    comparison.runtime.push(RuntimeChange {
+        part: RuntimePart::Elixir,
+        old: Some("1.17.3".into()),
+        new: Some("1.18.0".into()),
+        class,
+        ..RuntimeChange::default()
+    });
+    comparison.boot = Some(BootChange { moved: vec!["ssl".into()], ..BootChange::default() });
+    comparison.applications.added.push(Application { name: "plug".into(), ..Application::default() });
+    let mut supervisor = module("Elixir.Demo.Sup", How::Code);
+    supervisor.structure = Some(StructChange {
+        old: Some(vec![StructField { name: "gone".into(), default: "nil".into() }]),
+        new: Some(vec![StructField { name: "fresh".into(), default: "[]".into() }]),
+    });
+    supervisor.functions_changed = vec![Function { name: "start_link".into(), arity: 1 }];
+    supervisor.supervision = Some(SupervisionChange {
+        children_added: vec!["Elixir.Demo.Cache".into()],
+        children_changed: vec![ChildChange { id: "Elixir.Demo.Pool".into(), ..ChildChange::default() }],
+        reordered: true,
+        ..SupervisionChange::default()
+    });
+    let changed = vec![supervisor];
+    comparison.modules.push(ApplicationModules {
+        application: "demo".into(),
+        changed,
+        ..ApplicationModules::default()
+    });
+    comparison.moved.push(MovedModule {
+        module: "Elixir.Demo.Moved".into(),
+        from: "a".into(),
+        to: "b".into(),
+        ..MovedModule::default()
+    });
+    comparison.protocols.push(ProtocolChange {
+        protocol: "Elixir.Demo.Shape".into(),
+        implementations: vec![ImplementationChange {
+            target: "Elixir.Circle".into(),
+            module: "Elixir.Demo.Shape.Circle".into(),
+            application: "demo".into(),
+            change: Change::Added,
+        }],
+        ..ProtocolChange::default()
+    });
+    comparison.config.providers = Some(Providers {
+        old: vec!["Elixir.One".into()],
+        new: vec!["Elixir.Two".into()],
+        ..Providers::default()
+    });
+    comparison.native.push(NativeChange {
+        path: "lib/demo-VSN/priv/nif.so".into(),
+        needed_added: vec!["libz.so.1".into()],
+        class,
+        ..NativeChange::default()
+    });
+    comparison
+}
+
+#[test]
+fn every_view_shows_everything() {
+    let comparison = everything();
+    let text = text(&comparison, false, Open { modules: true, functions: true, ..Open::default() });
+    let (markdown, html) = (markdown(&comparison), html(&comparison));
+    for told in [
+        "1.17.3",
+        "boot order",
+        "ssl start elsewhere",
+        "plug",
+        "Demo.Sup",
+        "struct +fresh -gone",
+        "Demo.Cache",
+        "Demo.Pool",
+        "start in another order",
+        "Demo.Moved",
+        "Demo.Shape",
+        "+Circle",
+        "configuration providers",
+        "Two",
+        "lib/demo-VSN/priv/nif.so",
+        "restart VM",
+    ] {
+        // As the view writes it.
+        let marked = told.replace('_', "&#95;");
+        assert!(text.contains(told) && html.contains(told), "{told}: {text}{html}");
+        assert!(markdown.contains(&marked), "{marked}: {markdown}");
+    }
+    for told in ["start_link/1", "+libz.so.1"] {
+        assert!(text.contains(told) && html.contains(told), "{told}: {text}{html}");
+    }
+}
