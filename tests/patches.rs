@@ -98,7 +98,8 @@ fn assert_both(pair: &Pair, folder: &Path, before: &Tree) {
             None => node,
         };
         node.daemon(SERVES);
-        let answer = node.rpc("IO.puts(to_string(Application.spec(:sequence, :vsn)) <> \" #{Sequence.next()}\")");
+        let answer =
+            node.rpc("IO.puts(to_string(Application.spec(:sequence, :vsn)) <> \" #{Sequence.next()}\")");
         node.stop();
         // Pipes cannot be read like files.
         fs::remove_dir_all(folder.join("tmp")).expect("removed");
@@ -221,7 +222,11 @@ fn a_damaged_or_shortened_patch_is_refused_before_anything_is_written() {
         for at in [3, 20, good.len() / 4, good.len() / 2, good.len() - 100] {
             for cut in [false, true] {
                 let mut bytes = good.clone();
-                if cut { bytes.truncate(at) } else { bytes[at] ^= 0x10 }
+                if cut {
+                    bytes.truncate(at)
+                } else {
+                    bytes[at] ^= 0x10
+                }
                 fs::write(&bad, bytes).expect("written");
                 let said =
                     if plain { node.ask(&["apply", &text(&bad)]) } else { pair.apply(&bad, &folder, &[]) };
@@ -239,11 +244,8 @@ fn a_damaged_or_shortened_patch_is_refused_before_anything_is_written() {
 
 /// A patch for the release that says what no writer of patches would.
 fn hostile(path: &Path, entries: &[(&str, Entry)], payload: &[u8]) {
-    let version = |version: &str| Version {
-        name: "sequence".into(),
-        version: version.into(),
-        erts: String::new(),
-    };
+    let version =
+        |version: &str| Version { name: "sequence".into(), version: version.into(), erts: String::new() };
     let mut all: BTreeMap<String, Entry> =
         ["releases", "releases/9", "lib", "lib/x-1"].map(|path| (path.to_owned(), Entry::Folder)).into();
     all.extend(entries.iter().map(|(path, entry)| ((*path).to_owned(), entry.clone())));
@@ -321,7 +323,7 @@ fn a_patch_that_is_not_meant_well_writes_nothing_anywhere() {
     fs::rename(folder.join("lib"), &real).expect("moved");
     symlink(&real, folder.join("lib")).expect("a link");
     let there = snapshot(&real);
-    assert_refused(&pair.apply(&pair.patch(&[]), &folder, &[]), &["not a plain file"]);
+    assert_refused(&pair.apply(&pair.patch(&[]), &folder, &[]), &["is not what the patch makes"]);
     assert_eq!(differences(&there, &snapshot(&real)), Vec::<String>::new());
 }
 

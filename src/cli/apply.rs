@@ -61,7 +61,10 @@ pub fn write(
                     or apply the patch with --into";
         context.complain(&[Diagnostic::warning(message).hint(hint)]);
     }
-    context.report(|| patch::made_json(&wrote, file, plain), || patch::made_text(&wrote, file, context.colour_out));
+    context.report(
+        || patch::made_json(&wrote, file, plain),
+        || patch::made_text(&wrote, file, context.colour_out),
+    );
     Ok(exit::DONE)
 }
 
@@ -92,9 +95,9 @@ fn refused(error: PatchError, patch: Option<&Path>) -> Stop {
                 None => "nothing was written".to_owned(),
             }))
         }
-        PatchError::Conflict(_) => Stop::failed(complaint.hint(
-            "--into DIR makes the new version a release of its own",
-        )),
+        PatchError::Conflict(_) => {
+            Stop::failed(complaint.hint("--into DIR makes the new version a release of its own"))
+        }
         PatchError::Occupied { .. } => Stop::failed(complaint.hint("nothing was written")),
         PatchError::NotARelease { .. } => Stop::wrong(complaint.hint("--to names the folder of the release")),
         PatchError::Pair(_) => Stop::wrong(complaint),

@@ -27,7 +27,9 @@ impl Commit {
 
     /// The name of the folder that the user's checkout is.
     pub fn folder_name(&self) -> String {
-        self.repository.file_name().map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
+        self.repository
+            .file_name()
+            .map_or_else(|| "project".into(), |name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -46,11 +48,13 @@ pub fn find(here: &Path, text: &str) -> Result<Commit, Stop> {
     let [top, prefix] = ["--show-toplevel", "--show-prefix"].map(|what| ask(here, &["rev-parse", what]));
     let (top, prefix) = (top?, prefix?);
     let (Some(top), Some(prefix)) = (top.done(), prefix.done()) else {
-        let message = format!("`git:{}`: {} is in no checkout of a git repository", shown(text), here.display());
+        let message =
+            format!("`git:{}`: {} is in no checkout of a git repository", shown(text), here.display());
         return Err(Stop::wrong(Diagnostic::error(message)));
     };
     let object = format!("{revision}^{{commit}}");
-    let Some(id) = ask(here, &["rev-parse", "--verify", "--quiet", "--end-of-options", &object])?.done() else {
+    let Some(id) = ask(here, &["rev-parse", "--verify", "--quiet", "--end-of-options", &object])?.done()
+    else {
         return Err(Stop::wrong(unknown(here, revision)?));
     };
     let file = match path {
@@ -89,7 +93,9 @@ fn inside(file: &str, text: &str) -> Result<String, Stop> {
     });
     match normal(Path::new(file)).to_str() {
         Some(path) if stays && !path.is_empty() && !file.starts_with('/') => Ok(path.to_owned()),
-        _ => Err(Stop::wrong(Diagnostic::error(format!("`git:{}` leads out of the repository", shown(text))))),
+        _ => {
+            Err(Stop::wrong(Diagnostic::error(format!("`git:{}` leads out of the repository", shown(text)))))
+        }
     }
 }
 
@@ -156,13 +162,21 @@ fn ask(folder: &Path, args: &[&str]) -> Result<Answer, Stop> {
     let mut git = Command::new("git");
     git.args(args).current_dir(folder).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
     for name in [
-        "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
-        "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES",
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_PREFIX",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_CEILING_DIRECTORIES",
     ] {
         git.env_remove(name);
     }
     git.stdin(std::process::Stdio::null());
     git.output().map(Answer).map_err(|error| {
-        Stop::failed(Diagnostic::error(format!("git cannot be started: {error}")).hint("`git:REV` needs git in PATH"))
+        Stop::failed(
+            Diagnostic::error(format!("git cannot be started: {error}")).hint("`git:REV` needs git in PATH"),
+        )
     })
 }

@@ -107,7 +107,9 @@ type Picked = Result<Reference, Box<Diagnostic>>;
 
 /// `rows` are the releases that were built, newest first.
 fn pick(rows: &[ReleaseRow], own: Option<&str>, text: &str, exists: &dyn Fn(&str) -> bool) -> Picked {
-    let built = |row: &ReleaseRow| Ok(Reference { row: Some(row.clone()), place: Place::Tree(row.tree), built: None });
+    let built = |row: &ReleaseRow| {
+        Ok(Reference { row: Some(row.clone()), place: Place::Tree(row.tree), built: None })
+    };
     let tree = |tree: Digest| {
         let row = rows.iter().find(|row| row.tree == tree).cloned();
         Ok(Reference { row, place: Place::Tree(tree), built: None })

@@ -109,10 +109,8 @@ fn build(
         return Err(Stop::Failed(failure::diagnostics(&report)));
     }
     context.complain(&ready.lowered.warnings);
-    let revision = Revision {
-        record: release_record(&session, &ready, &report, None)?,
-        commit: commit.id.clone(),
-    };
+    let revision =
+        Revision { record: release_record(&session, &ready, &report, None)?, commit: commit.id.clone() };
     let watched = Watched::collect(&session.lowering, &ready, &report, &context.env);
     if let Ok(watched) = watched {
         keep(state_file, request, here, &top, watched, &revision);
@@ -126,7 +124,8 @@ fn keep(file: &Path, request: Digest, here: &Path, top: &Path, watched: Watched,
     let outside = |path: &PathBuf| !path.starts_with(top);
     let names = watched.paths.into_iter().filter(outside).map(|path| path.to_str().map(str::to_owned));
     let Some(names) = names.collect::<Option<Vec<String>>>() else { return };
-    let (Ok((taken_ns, entries)), Ok(summary)) = (take_stamps(here, names), serde_json::to_vec(revision)) else {
+    let (Ok((taken_ns, entries)), Ok(summary)) = (take_stamps(here, names), serde_json::to_vec(revision))
+    else {
         return;
     };
     let state = State {

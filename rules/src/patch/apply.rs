@@ -74,8 +74,7 @@ pub fn into(file: &Path, release: &Path, dest: &Path) -> Result<Applied, PatchEr
 fn keep_cookie(mut cookie: File, to: &Path) -> Result<(), PatchError> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(to).map_err(failed("write", to))?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(to).map_err(failed("write", to))?;
     std::io::copy(&mut cookie, &mut file).map(drop).map_err(failed("write", to))
 }
 

@@ -145,7 +145,10 @@ pub(super) fn check(patch: &Patch) -> Result<(), String> {
     for version in [&patch.old, &patch.new] {
         let sound = |text: &str| is_sound(text) && !text.contains('/');
         if !sound(&version.name) || !sound(&version.version) {
-            return Err(format!("{:?} {:?} is no name and version of a release", version.name, version.version));
+            return Err(format!(
+                "{:?} {:?} is no name and version of a release",
+                version.name, version.version
+            ));
         }
     }
     let outside = |path: &String| format!("{path:?} lies outside of the release");
@@ -176,9 +179,7 @@ pub(super) fn check(patch: &Patch) -> Result<(), String> {
                     Source::Copy { path } | Source::Difference { path, .. } if !is_sound(path) => {
                         return Err(outside(path));
                     }
-                    Source::Difference { digest: old, .. }
-                        if !frame::comparable(old.size, digest.size) =>
-                    {
+                    Source::Difference { digest: old, .. } if !frame::comparable(old.size, digest.size) => {
                         return Err(format!("{path:?} is too large for a difference"));
                     }
                     _ => {}
@@ -207,7 +208,9 @@ pub fn read_header(path: &Path) -> Result<(Patch, u64), PatchError> {
     let begin = MAGIC.len() as u64 + 17;
     file.by_ref().take(begin).read_to_end(&mut start).map_err(failed("read", path))?;
     if start.starts_with(&[0x1f, 0x8b]) {
-        return Err(refused("it is compressed: a patch of plain files is applied by `bin/NAME apply`".into()));
+        return Err(refused(
+            "it is compressed: a patch of plain files is applied by `bin/NAME apply`".into(),
+        ));
     }
     let mut reader = Reader::new(&start, MAGIC).map_err(|error| refused(error.to_string()))?;
     let mut number = || reader.u64().map_err(|error| refused(error.to_string()));

@@ -65,9 +65,8 @@ pub fn make(store: &Store, old: &Side<'_>, new: &Side<'_>, out: &Path) -> Result
             Source::Whole { .. } => None,
             Source::Difference { path, digest, .. } => Some((path.clone(), *digest)),
         };
-        let compressed = |old: &[u8], new: &[u8]| {
-            frame::compress(old, new).map_err(failed("compress", Path::new(path)))
-        };
+        let compressed =
+            |old: &[u8], new: &[u8]| frame::compress(old, new).map_err(failed("compress", Path::new(path)));
         let bytes = new.read(digest)?;
         let whole = compressed(&[], &bytes)?;
         if let Some((path, old_digest)) = candidate {

@@ -42,7 +42,12 @@ pub(super) fn is_sound(path: &str) -> bool {
 }
 
 /// The path without what says the version of an application, the release or the runtime: counterparts have one.
-pub(super) fn unversioned(path: &str, applications: &[(String, String)], version: &str, erts: &str) -> String {
+pub(super) fn unversioned(
+    path: &str,
+    applications: &[(String, String)],
+    version: &str,
+    erts: &str,
+) -> String {
     if let Some((folder, rest)) = path.strip_prefix("lib/").and_then(|path| path.split_once('/')) {
         let named = applications.iter().find(|(name, vsn)| {
             folder.strip_prefix(name.as_str()).is_some_and(|end| end.strip_prefix('-') == Some(vsn))

@@ -88,13 +88,7 @@ impl Held<'_> {
     }
 }
 
-fn make_file(
-    held: &Held<'_>,
-    base: &Base,
-    path: &str,
-    entry: &Entry,
-    real: &Path,
-) -> Result<(), PatchError> {
+fn make_file(held: &Held<'_>, base: &Base, path: &str, entry: &Entry, real: &Path) -> Result<(), PatchError> {
     let Entry::File { digest, executable, from, .. } = entry else { return Ok(()) };
     let unfit = |path: &str, why| PatchError::Base {
         path: base.root.clone(),
@@ -224,7 +218,8 @@ pub(super) fn settle(
     if !activate || words == [&patch.new.erts, &patch.new.version] {
         return Ok(false);
     }
-    let erts = if patch.new.erts.is_empty() { words.first().copied().unwrap_or_default() } else { &patch.new.erts };
+    let erts =
+        if patch.new.erts.is_empty() { words.first().copied().unwrap_or_default() } else { &patch.new.erts };
     replace(base, start, &staging.path("start"), format!("{erts} {}", patch.new.version).as_bytes())?;
     flush(&base.root)?;
     Ok(true)

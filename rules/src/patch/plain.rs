@@ -74,7 +74,13 @@ fn lists(
 ) -> Result<(Lists, BTreeMap<String, Digest>), PatchError> {
     let mut lists = Lists::new();
     for name in [
-        "copies", "executables", "folders", "links", "new.sha256", "old.sha256", "shared-old.sha256",
+        "copies",
+        "executables",
+        "folders",
+        "links",
+        "new.sha256",
+        "old.sha256",
+        "shared-old.sha256",
         "shared.sha256",
     ] {
         lists.insert(name, String::new());

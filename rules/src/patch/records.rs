@@ -36,9 +36,8 @@ pub(super) fn merged(there: &[u8], new: &[u8], version: &str, activate: bool) ->
 
 /// One version's entry as text, for a script to put into a file.
 pub(super) fn entry(new: &[u8], version: &str) -> Option<String> {
-    let own = releases(new)?
-        .into_iter()
-        .find(|release| release[VERSION].as_text().as_deref() == Some(version))?;
+    let own =
+        releases(new)?.into_iter().find(|release| release[VERSION].as_text().as_deref() == Some(version))?;
     let mut own = own;
     own[STATUS] = Term::atom("unpacked");
     Some(Term::Tuple(own).to_string())

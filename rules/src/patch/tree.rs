@@ -23,7 +23,7 @@ impl<'a> Tree<'a> {
             Side::Folder(folder) => {
                 let secret = |path: &str| path.ends_with("/releases/COOKIE");
                 store.ingest(folder, &|path| part(path) != Part::Local && !secret(path))?
-            },
+            }
             Side::Tree { tree, .. } | Side::Named { tree, .. } => *tree,
         };
         let mut entries: BTreeMap<String, Node> = store.walk(&tree)?.into_iter().collect();
