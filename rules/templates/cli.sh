@@ -268,6 +268,10 @@ RELEASE_VSN=${RELEASE_VSN:-$BOOT_VSN}
 [ -n "$RELEASE_VSN" ] || fail "no version to start in $RELEASE_ROOT/releases/start_erl.data"
 REL_VSN_DIR=$RELEASE_ROOT/releases/$RELEASE_VSN
 [ -d "$REL_VSN_DIR" ] || fail "there is no version $RELEASE_VSN of $RELEASE_NAME: $REL_VSN_DIR is missing"
+# Another version than the one that is started by itself may have another runtime.
+if [ "$RELEASE_VSN" != "$BOOT_VSN" ] && [ -r "$REL_VSN_DIR/@@NAME@@.rel" ]; then
+  ERTS_VSN=$(grep -v '^%%' "$REL_VSN_DIR/@@NAME@@.rel" | tr -d ' \n\t' | sed 's/.*{erts,"\([^"]*\)"}.*/\1/')
+fi
 
 # Other names of the same commands become the usual ones here, because env.sh may look at the command.
 case $1 in

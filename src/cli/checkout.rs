@@ -82,11 +82,17 @@ pub fn find(here: &Path, text: &str) -> Result<Commit, Stop> {
 
 /// A path in the repository.
 fn inside(file: &str, text: &str) -> Result<String, Stop> {
-    let path = normal(Path::new(file));
-    match path.to_str() {
-        Some(path) if !path.is_empty() && !path.starts_with("..") && !path.starts_with('/') => {
-            Ok(path.to_owned())
-        }
+    let mut depth = 0i32;
+    let stays = file.split('/').all(|name| {
+        depth += match name {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        depth >= 0
+    });
+    match normal(Path::new(file)).to_str() {
+        Some(path) if stays && !path.is_empty() && !file.starts_with('/') => Ok(path.to_owned()),
         _ => {
             Err(Stop::wrong(Diagnostic::error(format!("`git:{}` leads out of the repository", shown(text)))))
         }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::release::Resources;
 use super::report::Release;
 use super::side::Placed;
 use super::{CompareError, Opened, Side};
@@ -62,7 +63,7 @@ const COOKIE: &str = "releases/COOKIE";
 
 /// Reads all of a release.
 pub fn bill(side: &Side<'_>) -> Result<Bill, CompareError> {
-    let opened = Opened::open(side)?;
+    let opened = Opened::open(side, &Resources::default())?;
     let mut placed = Vec::new();
     gather(side, "", &opened.root, &mut placed)?;
     let read: Vec<BilledFile> = placed

@@ -1,5 +1,7 @@
 //! What became of the children of supervisors, read from the code of both sides.
 
+use std::collections::BTreeSet;
+
 use super::classes::{Judged, judged};
 use super::pair::Pair;
 use super::release::Opened;
@@ -26,7 +28,7 @@ pub(super) fn supervisors(
 
 fn read(side: &Opened<'_>, bytes: &[u8]) -> Vec<Supervision> {
     let module = |name: &str| {
-        let application = side.application_of(name).ok()??;
+        let application = side.application_of(name, &BTreeSet::new()).ok()??;
         side.text(&format!("lib/{application}-VSN/ebin/{name}.beam")).ok()?
     };
     supervision::supervisions(bytes, &module).unwrap_or_default()

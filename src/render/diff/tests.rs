@@ -1,4 +1,5 @@
 use relgraph_rules::beam_file::Function;
+use relgraph_rules::beam_file::supervision::{ChildChange, SupervisionChange};
 use relgraph_rules::compare::*;
 
 use super::*;
@@ -248,12 +249,13 @@ fn everything() -> Comparison {
         new: Some(vec![StructField { name: "fresh".into(), default: "[]".into() }]),
     });
     supervisor.functions_changed = vec![Function { name: "start_link".into(), arity: 1 }];
-    supervisor.supervision = Some(SupervisionChange {
-        children_added: vec!["Elixir.Demo.Cache".into()],
-        children_changed: vec![ChildChange { id: "Elixir.Demo.Pool".into(), ..ChildChange::default() }],
+    let child = |id: &str| ChildChange { id: Some(id.into()), old: None, new: None };
+    supervisor.supervision = vec![SupervisionChange {
+        added: vec![child("Elixir.Demo.Cache")],
+        changed: vec![child("Elixir.Demo.Pool")],
         reordered: true,
         ..SupervisionChange::default()
-    });
+    }];
     let changed = vec![supervisor];
     comparison.modules.push(ApplicationModules {
         application: "demo".into(),
