@@ -37,7 +37,8 @@ pub fn diff(dir: &Path) {
             .current_dir(dir))
     };
     let theirs = || differing(Command::new("diff").arg("-rq").args(&folders));
-    (ours(), theirs());
+    ours();
+    theirs();
     let (ours, theirs) = pairs(31, ours, theirs);
     report(
         "two stored releases of 10,000 files compared",

@@ -241,7 +241,7 @@ end
     };
     let held = (WarningKind::StructInProcess, "Elixir.Holder".to_owned());
     let comparison = of_elixir(&with(":a", ""), &with(":a, :b", ""));
-    assert_eq!(warned(&comparison), [held.clone()]);
+    assert_eq!(warned(&comparison), [held]);
     assert!(comparison.warnings[0].text.contains("%State{}") && comparison.warnings[0].text.contains("+b"));
     // Another default does no harm to what lives.
     assert_eq!(warned(&of_elixir(&with("a: 1", ""), &with("a: 2", ""))), []);
