@@ -36,7 +36,7 @@ use crate::render::{failure, short};
 /// Arguments of `upgrade`.
 #[derive(Debug, Args)]
 pub struct UpgradeArgs {
-    /// The versions that run, and the one that is wanted last: each a version, NAME@VERSION, `latest`, a digest, a folder or
+    /// The versions that run, and the one that is wanted last: each a version, NAME@VERSION, `latest`, a digest, `git:REV`, a folder or
     /// a .tar.gz
     #[arg(value_name = "OLD… NEW", num_args = 2.., required = true)]
     versions: Vec<String>,
@@ -58,7 +58,9 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
     let trees: Vec<Digest> = args
         .versions
         .iter()
-        .map(|version| stored(&store, &Reference::find(&store, own.as_deref(), version)?.side(&store)?))
+        .map(|version| {
+            stored(&store, &Reference::find_or_build(context, &store, own.as_deref(), version)?.side(&store)?)
+        })
         .collect::<Result<_, Stop>>()?;
     let Some((new, olds)) = trees.split_last() else { return Ok(exit::wrong()) };
     let here = Here::look(context, &store)?;
