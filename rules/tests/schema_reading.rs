@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use relgraph_rules::schema::{
-    PackageFormat, Platform, ReleaseFile, Runtime, Sandbox, StartMode, Strip, Upgrades,
+    Layout, ModuleWay, PackageFormat, Platform, Purge, ReleaseFile, Runtime, Sandbox, StartMode, Strip,
 };
 
 const FULL: &str = r#"# everything
@@ -85,7 +85,7 @@ fn every_key_is_read() {
     assert_eq!(file.cookie.as_ref().map(|cookie| cookie.expose()), Some("s3cret"));
     assert!(!format!("{file:?}").contains("s3cret"));
     assert_eq!(file.overlays, Some(vec!["rel/overlays".into(), "ops".into()]));
-    assert_eq!(file.upgrades, Some(Upgrades::Hot));
+    assert_eq!(file.upgrades.layout, Some(Layout::Hot));
     assert_eq!(file.package, Some(vec![PackageFormat::TarGz]));
     assert_eq!(file.executables_for, Some(vec![Platform::Unix, Platform::Windows]));
     assert_eq!(file.sandbox, Some(Sandbox::Off));
@@ -222,4 +222,29 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn upgrades_are_a_word_or_a_map() {
+    let text = "release: a\nupgrades:\n  layout: hot\n  purge: brutal\n  timeout: 9\n  applications:\n    b:\n      appup: b.appup\n      \
+                modules: {B.C: suspend}\n  rehearse: {run: ./x, inputs: [x], env: {A: 1}, timeout: 7}\n";
+    let file = ReleaseFile::parse(Path::new("x"), text.as_bytes()).unwrap();
+    let upgrades = &file.upgrades;
+    assert!(upgrades.is_hot());
+    assert_eq!((upgrades.purge, upgrades.timeout), (Some(Purge::Brutal), Some(9)));
+    assert_eq!(upgrades.applications["b"].modules["B.C"], ModuleWay::Suspend);
+    assert_eq!(upgrades.applications["b"].appup.as_deref(), Some(Path::new("b.appup")));
+    assert_eq!((upgrades.rehearse.script().as_str(), upgrades.rehearse.timeout), ("./x\n", Some(7)));
+    let wrong = |text: &str| {
+        let errors = ReleaseFile::parse(Path::new("x"), format!("release: a\nupgrades:\n{text}").as_bytes())
+            .unwrap_err();
+        errors.iter().map(|error| error.diagnostic().message).collect::<Vec<_>>().join("\n")
+    };
+    assert!(wrong("  purge: sometimes\n").contains("sometimes"));
+    assert!(
+        wrong("  applications: {b: {restart: maybe}}\n").contains("true or false"),
+        "{}",
+        wrong("  applications: {b: {restart: maybe}}\n")
+    );
+    assert!(wrong("  aplications: {}\n").contains("aplications"));
 }
