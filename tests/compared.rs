@@ -57,13 +57,21 @@ fn the_two_versions_of_the_example_differ_in_a_server_a_protocol_and_a_key() {
         assert_eq!(lying[field], stored[field], "{field}");
     }
 
-    // In the layout of Mix the consolidated protocol is not replaced in a running system.
+    // In the layout of Mix the consolidated protocol is replaced by relgraph's scripts.
     for project in [&old, &new] {
         project.edit("release.yaml", "upgrades: hot", "");
         project.build();
     }
     let plain = diff(&new, "0.1.0", "0.2.0");
     code(&plain);
+    assert_eq!(plain["verdict"]["class"], "hot");
+
+    // Those that Mix made have none.
+    for (project, version) in [(&old, "0.1.0"), (&new, "0.2.0")] {
+        let manifest = project.release("sequence").join(format!("releases/{version}/relgraph.json"));
+        std::fs::remove_file(manifest).expect("removed");
+    }
+    let plain = diff(&new, &place(&old), &place(&new));
     assert_eq!(plain["verdict"]["class"], "restart_vm");
     assert_eq!(plain["verdict"]["reasons"][0]["item"], "Sequence.Label");
 }

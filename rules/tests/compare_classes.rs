@@ -237,12 +237,12 @@ fn native_files_are_looked_into() {
         (native.path.as_str(), native.application.as_deref()),
         ("lib/demo-VSN/priv/nif.so", Some("demo"))
     );
-    assert_eq!((native.change, native.class), (Change::Changed, Class::RestartVm));
+    assert_eq!((native.change, native.class), (Change::Changed, Class::RestartApplication));
     assert!(native.needed_added.iter().any(|name| name.starts_with("libcrypto.so")), "{native:?}");
     let parts = native.new.as_ref().unwrap();
     assert!(parts.shared && parts.architectures == [std::env::consts::ARCH]);
-    assert_eq!(verdict(&comparison), "restart_vm: lib/demo-VSN/priv/nif.so");
-    assert_eq!(application(&comparison, "demo").class, Class::RestartVm);
+    assert_eq!(verdict(&comparison), "restart_application: lib/demo-VSN/priv/nif.so");
+    assert_eq!(application(&comparison, "demo").class, Class::RestartApplication);
 
     // A new one has been loaded by nothing.
     let comparison = compared(&old, &with(&new, demo("0.2.0", 2), &plain));
@@ -257,14 +257,14 @@ fn native_files_are_looked_into() {
 }
 
 #[test]
-fn a_module_that_loads_a_library_restarts_the_virtual_machine() {
+fn a_module_that_loads_a_library_restarts_its_application() {
     let with = |version: &str, number: u32| {
         let text = format!(
             "-export([f/0]).\n-on_load(load/0).\nload() -> erlang:load_nif(\"x\", 0).\nf() -> {number}."
         );
         release(version).app(app("demo", version).erl("native", &text))
     };
-    assert_eq!(verdict(&compared(&with("0.1.0", 1), &with("0.2.0", 2))), "restart_vm: native");
+    assert_eq!(verdict(&compared(&with("0.1.0", 1), &with("0.2.0", 2))), "restart_application: native");
 }
 
 const PROTOCOL: &str = "

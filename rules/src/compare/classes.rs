@@ -102,13 +102,13 @@ pub(super) fn config_key(application: &str, key: &str) -> Judged {
     }
 }
 
-/// `runtime.exs` and the list of providers; `hot`: whether the new release is laid out for upgrades.
+/// `runtime.exs` and the list of providers; `hot`: whether the new release is relgraph's, whose scripts evaluate them.
 pub(super) fn providers(hot: bool) -> Judged {
     if hot {
         judged(Class::Hot, "the upgrade evaluates it before the configuration is set")
     } else {
         waits(
-            "the release handler reads sys.config alone, and only a release with `upgrades: hot` has more evaluated",
+            "the release handler reads sys.config alone, and only the scripts of relgraph have more evaluated",
         )
     }
 }

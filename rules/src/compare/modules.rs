@@ -215,8 +215,8 @@ pub(super) fn consolidated(pair: &Pair<'_>) -> Judged {
     if pair.protocols_go_hot() {
         judged(Class::Hot, "the consolidated protocol is loaded")
     } else {
-        let reason = "consolidated protocols are replaced in a running system only where both releases have \
-                      `upgrades: hot`";
+        let reason =
+            "consolidated protocols are replaced in a running system only where both releases are relgraph's";
         judged(Class::RestartVm, reason)
     }
 }

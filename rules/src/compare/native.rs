@@ -6,7 +6,7 @@ use crate::native::{Format, Libc, NativeFile, looks_native};
 
 use super::CompareError;
 use super::applications::owner;
-use super::classes::{Judged, judged};
+use super::classes::{Judged, judged, of_runtime};
 use super::files::role;
 use super::pair::Pair;
 use super::report::{Change, Class, FileRole, NativeChange, NativeParts};
@@ -39,7 +39,9 @@ fn look(pair: &Pair<'_>, one: &Difference) -> Result<Option<NativeChange>, Compa
     if old.is_none() && new.is_none() {
         return Ok(None);
     }
-    let judged = class(one.change(), old.as_ref(), new.as_ref());
+    // What the virtual machine starts with is not stopped for it.
+    let stops = owner(pair, &one.path).is_some_and(|application| of_runtime(application).is_none());
+    let judged = class(one.change(), old.as_ref(), new.as_ref(), stops);
     let needed = |one: &Option<NativeFile>, other: &Option<NativeFile>| {
         let Some(one) = one else { return Vec::new() };
         let had = other.as_ref().map(|other| &other.needed);
@@ -83,16 +85,24 @@ fn parts(file: &NativeFile) -> NativeParts {
     }
 }
 
-fn class(change: Change, old: Option<&NativeFile>, new: Option<&NativeFile>) -> Judged {
+fn class(change: Change, old: Option<&NativeFile>, new: Option<&NativeFile>, stops: bool) -> Judged {
     match (change, old, new) {
         (_, Some(old), Some(new)) if old.format != new.format || old.architectures != new.architectures => {
             judged(Class::Cold, "it is built for another machine")
         }
+        (Change::Changed, Some(old), Some(_)) if old.shared && stops => judged(
+            Class::RestartApplication,
+            "a library is surely loaded anew only when its modules are, for which the application is restarted",
+        ),
         (Change::Changed, Some(old), Some(_)) if old.shared => judged(
             Class::RestartVm,
             "the virtual machine may hold the old library, and whether it takes the new one cannot be seen",
         ),
         (Change::Added, ..) => judged(Class::Hot, "nothing has loaded it yet"),
+        (Change::Removed, Some(old), _) if old.shared && stops => judged(
+            Class::RestartApplication,
+            "its modules are loaded without it, for which the application is restarted",
+        ),
         (Change::Removed, ..) => judged(Class::Hot, "who holds it keeps it until the virtual machine ends"),
         _ => judged(Class::Hot, "the new program runs when it is started the next time"),
     }

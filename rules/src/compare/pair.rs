@@ -28,6 +28,11 @@ pub(super) enum Place<'a> {
     Release,
 }
 
+/// Whether relgraph has made it: its scripts know how to upgrade it.
+pub(super) fn is_ours(side: &Opened<'_>) -> bool {
+    side.find("releases/VSN/relgraph.json").is_ok_and(|found| found.is_some())
+}
+
 impl<'a> Pair<'a> {
     pub(super) fn of(mut old: Opened<'a>, mut new: Opened<'a>) -> Result<Pair<'a>, CompareError> {
         let sums = Summaries::default();
@@ -67,10 +72,11 @@ impl<'a> Pair<'a> {
         self.old.applications.contains_key(application) || self.new.applications.contains_key(application)
     }
 
-    /// Whether consolidated protocols of this application or place are replaced in a running system: only those that lie in an
-    /// application are.
+    /// Whether consolidated protocols are replaced in a running system: those that lie in an application are by the release
+    /// handler, others by the scripts of relgraph.
     pub(super) fn protocols_go_hot(&self) -> bool {
-        self.old.release.hot_layout && self.new.release.hot_layout
+        let hot = |side: &Opened<'_>| side.release.hot_layout || is_ours(side);
+        hot(&self.old) && hot(&self.new)
     }
 
     /// The application of the hot layout that holds nothing but consolidated protocols.

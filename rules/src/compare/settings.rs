@@ -5,13 +5,13 @@ use crate::etf::{Term, consult_one};
 use super::CompareError;
 use super::classes;
 use super::config::{self, RUNTIME, SYS_CONFIG};
-use super::pair::Pair;
+use super::pair::{Pair, is_ours};
 use super::release::Opened;
 use super::report::{Config, ConfigChange, Providers};
 
 pub(super) fn config(pair: &Pair<'_>) -> Result<Config, CompareError> {
     let mut config = Config::default();
-    let evaluated = classes::providers(pair.new.release.hot_layout);
+    let evaluated = classes::providers(pair.new.release.hot_layout || is_ours(&pair.new));
     if SYS_CONFIG.iter().any(|path| pair.at(path).is_some()) {
         let (old, new) = (sys_config(&pair.old)?, sys_config(&pair.new)?);
         config = config::compare(&old, &new, [&pair.old.release.version, &pair.new.release.version]);

@@ -39,8 +39,9 @@ pub(super) struct Difference {
     pub(super) added: BTreeMap<String, Facts>,
     pub(super) removed: BTreeMap<String, Facts>,
     pub(super) changed: BTreeMap<String, Changed>,
-    /// Files besides modules and the `.app` and `.appup` files, by their path in the application's folder.
-    pub(super) files: BTreeSet<String>,
+    /// Files besides modules and the `.app` and `.appup` files, by their path in the application's folder; whether the old
+    /// version has it.
+    pub(super) files: BTreeMap<String, bool>,
 }
 
 impl Difference {
@@ -50,7 +51,7 @@ impl Difference {
         code || !self.added.is_empty() || !self.removed.is_empty()
     }
 
-    /// Native libraries among the files that changed.
+    /// Native libraries of the old version that the new one has not, or not as they were: they may be loaded.
     pub(super) fn native(&self) -> impl Iterator<Item = &String> {
         let native = |path: &&String| {
             let name = path.rsplit('/').next().unwrap_or_default();
@@ -59,7 +60,7 @@ impl Difference {
                 || name.ends_with(".dylib")
                 || name.ends_with(".dll")
         };
-        self.files.iter().filter(native)
+        self.files.iter().filter(|(_, had)| **had).map(|(path, _)| path).filter(native)
     }
 }
 
@@ -131,7 +132,7 @@ fn extent(old: &[u8], new: &[u8]) -> Extent {
 fn files(
     (old, before): (&Released<'_>, &Application),
     (new, after): (&Released<'_>, &Application),
-) -> BTreeSet<String> {
+) -> BTreeMap<String, bool> {
     let listed = |release: &Released<'_>, application: &Application| -> BTreeMap<String, Node> {
         let prefix = format!("{}/", application.folder);
         let own = |path: &str| {
@@ -150,5 +151,6 @@ fn files(
     };
     let (old, new) = (listed(old, before), listed(new, after));
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
+    let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    differs.map(|name| (name.clone(), old.contains_key(name))).collect()
 }

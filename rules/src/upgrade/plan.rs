@@ -196,7 +196,7 @@ fn same_version(application: &Application, difference: &Difference) -> Vec<Refus
         what.push(format!("other code ({})", listed(&names)));
     }
     if !difference.files.is_empty() {
-        let names: Vec<&str> = difference.files.iter().map(String::as_str).collect();
+        let names: Vec<&str> = difference.files.keys().map(String::as_str).collect();
         what.push(format!("other files ({})", listed(&names)));
     }
     if what.is_empty() {
