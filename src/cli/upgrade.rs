@@ -22,7 +22,7 @@ use relgraph_rules::steps::driver::{self, Driver};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::toolchain::{Choice, Toolchain};
 use relgraph_rules::upgrade::rehearse::{self, Rehearse, Rehearsed};
-use relgraph_rules::upgrade::{Released, Rules, step};
+use relgraph_rules::upgrade::{Released, Rules, step, summary};
 use relgraph_rules::vm::{Common, DRIVER};
 
 use super::context::Context;
@@ -103,11 +103,11 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
         return Err(failed(&report));
     }
     let made = report.result(step::STEP).ok_or_else(|| wrong("the upgrade has no result"))?;
-    let summary = step::Summary::read(&store, made).map_err(unreadable)?;
+    let summary = summary::Summary::read(&store, made).map_err(unreadable)?;
     let tree = made.output("upgrade").map_err(unreadable)?;
     let package = match args.dry_run {
         true => None,
-        false => Some(pack(&store, &tree, &here.place(args, &summary), &summary)?),
+        false => Some(pack(&store, &tree, &here.place(args, &summary))?),
     };
     let rehearsed = rehearsals
         .iter()
@@ -196,8 +196,7 @@ pub struct Packed {
     pub digest: Digest,
 }
 
-fn pack(store: &Store, tree: &Digest, path: &Path, summary: &step::Summary) -> Result<Packed, Stop> {
-    let _ = summary;
+fn pack(store: &Store, tree: &Digest, path: &Path) -> Result<Packed, Stop> {
     let scratch = store.scratch().map_err(|error| Stop::store(store.root(), &error))?;
     let out = scratch.path().join("package");
     package::tar_gz(store, tree, None, &out).map_err(wrong)?;
@@ -276,7 +275,7 @@ impl Here {
     }
 
     /// Where the package goes.
-    fn place(&self, args: &UpgradeArgs, summary: &step::Summary) -> PathBuf {
+    fn place(&self, args: &UpgradeArgs, summary: &summary::Summary) -> PathBuf {
         if let Some(path) = &args.output {
             return path.clone();
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use relgraph_rules::upgrade::rehearse::Rehearsed;
-use relgraph_rules::upgrade::step::{ApplicationSummary, Summary, WaySummary};
+use relgraph_rules::upgrade::summary::{ApplicationSummary, Summary, WaySummary};
 use serde_json::{Value, json as object};
 
 use super::{bytes, count, harmless};

@@ -86,7 +86,7 @@ pub(super) fn difference(
         Removed(Facts),
         Changed(Box<Changed>),
     }
-    let look = |name: &&String| -> Result<(String, One), UpgradeError> {
+    let look = |name: &&String| -> Result<Option<(String, One)>, UpgradeError> {
         let one = match (before.modules.get(*name), after.modules.get(*name)) {
             (Some(one), Some(other)) => {
                 let (old, new) = (facts(old, name, one)?, facts(new, name, other)?);
@@ -94,12 +94,14 @@ pub(super) fn difference(
             }
             (Some(one), None) => One::Removed(facts(old, name, one)?),
             (None, Some(other)) => One::Added(facts(new, name, other)?),
-            (None, None) => unreachable_facts(name)?,
+            (None, None) => return Ok(None),
         };
-        Ok(((*name).clone(), one))
+        Ok(Some(((*name).clone(), one)))
     };
     let mut difference = Difference { files: files((old, before), (new, after)), ..Difference::default() };
-    for (name, one) in names.par_iter().map(look).collect::<Result<Vec<_>, _>>()? {
+    for (name, one) in
+        names.par_iter().filter_map(|name| look(name).transpose()).collect::<Result<Vec<_>, _>>()?
+    {
         match one {
             One::Added(facts) => drop(difference.added.insert(name, facts)),
             One::Removed(facts) => drop(difference.removed.insert(name, facts)),
@@ -107,11 +109,6 @@ pub(super) fn difference(
         }
     }
     Ok(difference)
-}
-
-/// A name is that of a module of one side at least.
-fn unreachable_facts<T>(name: &str) -> Result<T, UpgradeError> {
-    Err(UpgradeError::Unreadable { release: name.to_owned(), reason: "is in neither release".to_owned() })
 }
 
 fn extent(old: &[u8], new: &[u8]) -> Extent {

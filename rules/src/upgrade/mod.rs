@@ -9,6 +9,7 @@ mod children;
 mod facts;
 mod generate;
 mod instruction;
+mod obstacles;
 pub mod package;
 mod plan;
 pub mod rehearse;
@@ -16,6 +17,7 @@ mod released;
 mod scope;
 pub mod script;
 pub mod step;
+pub mod summary;
 mod wanted;
 
 pub use appup::{Appup, Origin};

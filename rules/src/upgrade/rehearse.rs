@@ -12,7 +12,7 @@ use relgraph_cache::{Digest, Link, Node, Store, TreeBuilder};
 use relgraph_engine::{Action, Declared, Mount, Ran, Rule, StepContext, StepError, StepResult, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::step;
+use super::{step, summary};
 use crate::launch;
 use crate::package;
 use crate::schema;
@@ -151,7 +151,7 @@ impl Action for Rehearse {
         for name in self.settings.pass_env.iter().filter(|name| !self.settings.env.contains_key(*name)) {
             env.extend(cx.env.get(name).map(|value| (name.clone(), value.clone())));
         }
-        let summary = step::Summary::read(cx.store, cx.need(step::STEP)?)?;
+        let summary = summary::Summary::read(cx.store, cx.need(step::STEP)?)?;
         let way = summary.ways.iter().find(|way| way.from == self.old.0);
         let restarted =
             way.iter().flat_map(|way| &way.applications).filter(|application| application.is_restarted());
