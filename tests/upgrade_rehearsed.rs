@@ -34,10 +34,25 @@ fn fails(pair: &Pair, words: &[&str]) -> Said {
     asked
 }
 
+/// Processes of this machine that have this in a variable.
+fn with_in_their_environment(text: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let marked = processes.filter(|entry| {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environ).contains(text)
+    });
+    marked.map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default()).collect()
+}
+
 #[test]
 fn one_that_passes_is_known_afterwards_and_told_by_the_history() {
     let space = TestSpace::cold();
     let pair = stage(&space, &[], |project| project.edit("lib/server.ex", "n + 1", "n + 2"));
+    let mark = format!("rehearsed-by-{}", std::process::id());
+    let settings = format!(
+        "release: stage\nupgrades:\n  layout: hot\n  rehearse:\n    env: {{REHEARSAL_MARK: {mark}}}\n"
+    );
+    pair.project.write("release.yaml", &settings);
     let asked = pair.project.ask(&["upgrade", "0.1.0", "0.2.0", "--rehearse", "--format", "json"]);
     assert_eq!(asked.status, Some(0), "{}{}", asked.out, asked.err);
     let upgrade: serde_json::Value = serde_json::from_str(&asked.out).expect("JSON");
@@ -50,7 +65,8 @@ fn one_that_passes_is_known_afterwards_and_told_by_the_history() {
     assert!(pair.package().exists());
     let log = pair.project.ask(&["log"]);
     assert!(log.out.contains("upgrade from 0.1.0 rehearsed, and back"), "{}", log.out);
-    // Nothing is left of it, and nothing has to be done again.
+    // No node and no epmd is left of it, and nothing has to be done again.
+    assert_eq!(with_in_their_environment(&mark), Vec::<String>::new());
     let again = pair.project.ask(&["upgrade", "0.1.0", "0.2.0", "--rehearse"]);
     assert_eq!(again.status, Some(0), "{}{}", again.out, again.err);
     assert!(!again.err.contains("ran rehearse"), "{}", again.err);
