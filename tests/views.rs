@@ -41,7 +41,7 @@ fn the_terminal_shows_a_screen_and_opens_up_what_is_asked_for() {
     ));
     assert_told(
         &closed,
-        &["\n  + Sequence.Label.List\n", "vsn <<\"0\">> -> <<\"1\">>", "  + sequence keep: 10\n"],
+        &["\n  + Sequence.Label.List\n", "vsn \"0\" -> \"1\"", "  + sequence keep: 10\n"],
     );
     assert!(closed.lines().count() < 48, "{closed}");
     assert!(!closed.contains("handle_call/3") && !closed.contains("start.boot"), "{closed}");

@@ -59,7 +59,12 @@ fn row(module: &ModuleChange) -> Row {
     list("+@", shorts(&module.behaviours_added));
     list("-@", shorts(&module.behaviours_removed));
     if module.old_vsn != module.new_vsn {
-        let vsn = |vsn: &Option<String>| vsn.clone().unwrap_or_else(|| "none".to_owned());
+        // A string is one, in whichever language it was written.
+        let plain = |text: &String| {
+            let inner = text.strip_prefix("<<").and_then(|text| text.strip_suffix(">>"));
+            inner.filter(|inner| inner.starts_with('"')).unwrap_or(text).to_owned()
+        };
+        let vsn = |vsn: &Option<String>| vsn.as_ref().map_or_else(|| "none".to_owned(), plain);
         row.told.push(format!("vsn {} -> {}", vsn(&module.old_vsn), vsn(&module.new_vsn)));
     }
     if module.old_code_change != module.new_code_change {
