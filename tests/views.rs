@@ -71,7 +71,7 @@ fn a_pull_request_gets_a_summary_and_tables() {
             "## sequence 0.1.0 -&gt; 0.2.0\n\n**hot&#58; ",
             "### modules of sequence\n\n| | | | |\n|---|---|---|---|\n",
             "| <code>+</code> | <code>Sequence.Label.List</code> |  |  |\n",
-            "<code>vsn &lt;&lt;\"0\"&gt;&gt; -&gt; &lt;&lt;\"1\"&gt;&gt;</code>",
+            "<code>vsn \"0\" -&gt; \"1\"</code>",
             "| <code>+</code> | <code>sequence keep</code> | <code>10</code> |  |\n",
         ],
     );
