@@ -70,7 +70,7 @@ pub(super) fn generate(
     let none = ApplicationRules::default();
     let rules = around.rules.applications.get(&after.name).unwrap_or(&none);
     let mut reasons = restarts(before, after, difference, rules);
-    let supervised = supervised(around, after, difference, rules, &mut reasons);
+    let supervised = supervised(around, before, after, difference, rules, &mut reasons);
     if !reasons.is_empty() {
         note(format!("is restarted: {}", reasons.join("; ")));
         let restart = vec![Instruction::Restart(after.name.clone())];
@@ -85,6 +85,7 @@ pub(super) fn generate(
 /// What becomes of the children of its supervisors.
 fn supervised(
     around: &Around<'_, '_>,
+    before: &Application,
     after: &Application,
     difference: &Difference,
     rules: &ApplicationRules,
@@ -98,12 +99,51 @@ fn supervised(
             continue;
         }
         let releases = (around.old, around.new);
-        match children(releases, &after.name, name, changed, callback == Some(name.as_str())) {
+        let code = (changed.old.bytes.as_slice(), changed.new.bytes.as_slice());
+        match children(releases, &after.name, name, code, callback == Some(name.as_str())) {
             Ok(children) => all.push(children),
-            Err(reason) => reasons.push(format!("{} {reason}", name.strip_prefix("Elixir.").unwrap_or(name))),
+            Err(reason) => reasons.push(format!("{} {reason}", shown(name))),
+        }
+    }
+    for (name, bytes) in unchanged_supervisors(around, before, after, difference, callback) {
+        if rules.modules.contains_key(&name) {
+            continue;
+        }
+        let releases = (around.old, around.new);
+        match children(releases, &after.name, &name, (&bytes, &bytes), callback == Some(name.as_str())) {
+            Ok(children) => all.push(children),
+            Err(reason) => reasons.push(format!("{} {reason}", shown(&name))),
         }
     }
     all
+}
+
+fn shown(module: &str) -> &str {
+    module.strip_prefix("Elixir.").unwrap_or(module)
+}
+
+/// Modules with supervisors that run the same as before. What their children are can follow from other modules: a function
+/// that lists them, `child_spec/1`.
+fn unchanged_supervisors(
+    around: &Around<'_, '_>,
+    before: &Application,
+    after: &Application,
+    difference: &Difference,
+    callback: Option<&str>,
+) -> Vec<(String, Vec<u8>)> {
+    if !difference.runs() {
+        return Vec::new();
+    }
+    let is_changed =
+        |name: &String| difference.changed.get(name).is_some_and(|changed| changed.extent == Extent::Code);
+    let same = after.modules.iter().filter(|(name, _)| before.modules.contains_key(*name) && !is_changed(name));
+    same.filter_map(|(name, digest)| {
+        let bytes = around.new.read_module(digest).ok()?;
+        let kinds = process_kinds(&bytes).unwrap_or_default();
+        let supervises = callback == Some(name.as_str()) || kinds.contains(&ProcessKind::Supervisor);
+        supervises.then(|| (name.clone(), bytes))
+    })
+    .collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,7 +172,7 @@ fn restarts(
         ));
     }
     for (name, changed) in &difference.changed {
-        let shown = name.strip_prefix("Elixir.").unwrap_or(name);
+        let shown = shown(name);
         match rules.modules.get(name) {
             Some(ModuleRule::Restart) => reasons.push(format!("release.yaml says so for {shown}")),
             Some(_) => {}
