@@ -101,9 +101,11 @@ impl Pair {
         assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
         let upgrade: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.out));
         // What the comparison says of it beforehand is what it turns out to be, unless release.yaml or an appup decides.
-        let generated = |application: &Value| application["appup"] == "generated" || application["appup"].is_null();
+        let generated =
+            |application: &Value| application["appup"] == "generated" || application["appup"].is_null();
         let applications = upgrade["ways"][0]["applications"].as_array().expect("applications");
-        if applications.iter().all(generated) && !self.project.read("release.yaml").contains("applications:") {
+        if applications.iter().all(generated) && !self.project.read("release.yaml").contains("applications:")
+        {
             assert_eq!(self.verdict(), upgrade["ways"][0]["way"], "{upgrade}");
         }
         upgrade
@@ -112,7 +114,8 @@ impl Pair {
     /// What the comparison says that it takes.
     #[track_caller]
     pub fn verdict(&self) -> Value {
-        let (old, new) = (self.old.display().to_string(), self.project.release(&self.name).display().to_string());
+        let (old, new) =
+            (self.old.display().to_string(), self.project.release(&self.name).display().to_string());
         let said = self.project.ask(&["diff", &old, &new, "--format", "json"]);
         assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
         let diff: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.out));

@@ -136,7 +136,8 @@ fn unchanged_supervisors(
     }
     let is_changed =
         |name: &String| difference.changed.get(name).is_some_and(|changed| changed.extent == Extent::Code);
-    let same = after.modules.iter().filter(|(name, _)| before.modules.contains_key(*name) && !is_changed(name));
+    let same =
+        after.modules.iter().filter(|(name, _)| before.modules.contains_key(*name) && !is_changed(name));
     same.filter_map(|(name, digest)| {
         let bytes = around.new.read_module(digest).ok()?;
         let kinds = process_kinds(&bytes).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! ([`step`]), completed for consolidated protocols and checked against what changed ([`script`]).
 
 mod appup;
+mod carried;
 mod children;
 mod facts;
 mod generate;

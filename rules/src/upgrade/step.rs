@@ -21,7 +21,7 @@ use crate::terms::Value;
 use crate::vm::{Common, DRIVER, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "upgrade", version: 1 };
+pub const RULE: Rule = Rule { name: "upgrade", version: 2 };
 /// The name of this step.
 pub const STEP: &str = "upgrade";
 
@@ -46,6 +46,9 @@ pub struct Summary {
     pub version: String,
     /// The ways, one per old version.
     pub ways: Vec<WaySummary>,
+    /// Whether `bin/NAME` is relx's, which takes packages in another way.
+    #[serde(default)]
+    pub is_relx: bool,
 }
 
 /// One way of a [`Summary`].
@@ -345,7 +348,12 @@ impl Planned<'_> {
                 instructions: script(&plan.old_version),
             }
         });
-        Summary { name: self.new.name.clone(), version: self.new.version.clone(), ways: ways.collect() }
+        Summary {
+            name: self.new.name.clone(),
+            version: self.new.version.clone(),
+            ways: ways.collect(),
+            is_relx: self.new.entries().contains_key("bin/install_upgrade.escript"),
+        }
     }
 }
 
