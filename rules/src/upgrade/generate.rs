@@ -218,8 +218,6 @@ fn one_way(
         Direction::Up => (&difference.added, &difference.removed),
         Direction::Down => (&difference.removed, &difference.added),
     };
-    // What is in none of the instructions of this application cannot be named in one.
-    let mut known: BTreeSet<&str> = BTreeSet::new();
     let left_out = |name: &str| around.is_consolidated(name);
     let changed: Vec<(&String, &Changed)> = difference
         .changed
@@ -227,20 +225,10 @@ fn one_way(
         .filter(|(name, changed)| changed.extent >= Extent::Lines && !left_out(name))
         .collect();
     let appearing: Vec<(&String, &Facts)> = appear.iter().filter(|(name, _)| !left_out(name)).collect();
-    known.extend(changed.iter().map(|(name, _)| name.as_str()));
-    known.extend(appearing.iter().map(|(name, _)| name.as_str()));
-    let needs = |name: &str, facts: &Facts| -> Vec<String> {
-        let called: BTreeSet<&str> = facts.info.imports.iter().map(|(module, _)| module.as_str()).collect();
-        called
-            .into_iter()
-            .filter(|other| *other != name && known.contains(other))
-            .map(str::to_owned)
-            .collect()
-    };
     let mut instructions = Vec::new();
-    for (name, facts) in &appearing {
-        let needs = needs(name, facts);
-        let module = (*name).clone();
+    for (name, _) in &appearing {
+        // What is named is worked out when the instructions of all applications are known.
+        let (module, needs) = ((*name).clone(), Vec::new());
         // The application that loses it says nothing: the module is there before and afterwards.
         instructions.push(match around.moved.contains_key(*name) {
             true => Instruction::Load { module, needs },
@@ -252,7 +240,7 @@ fn one_way(
             Direction::Up => &changed.new,
             Direction::Down => &changed.old,
         };
-        instructions.push(replace(name, changed, facts, needs(name, facts), rules.modules.get(*name)));
+        instructions.push(replace(name, changed, facts, rules.modules.get(*name)));
     }
     // When the modules of those that start are there, and before those of such that end go.
     for children in supervised {
@@ -268,14 +256,8 @@ fn one_way(
     instructions
 }
 
-fn replace(
-    name: &str,
-    changed: &Changed,
-    facts: &Facts,
-    needs: Vec<String>,
-    rule: Option<&ModuleRule>,
-) -> Instruction {
-    let module = name.to_owned();
+fn replace(name: &str, changed: &Changed, facts: &Facts, rule: Option<&ModuleRule>) -> Instruction {
+    let (module, needs) = (name.to_owned(), Vec::new());
     let update = |migrate, supervisor| Instruction::Update {
         module: module.clone(),
         migrate,

@@ -10,6 +10,7 @@ mod children;
 mod facts;
 mod generate;
 mod instruction;
+mod order;
 pub mod package;
 mod plan;
 pub mod rehearse;

@@ -6,6 +6,7 @@ use super::appup::{Appup, Origin};
 use super::facts::{Difference, Extent, difference};
 use super::generate::{Around, generate};
 use super::instruction::Instruction;
+use super::order::order;
 use super::released::{Application, Protocols, Released};
 use super::scope::{GivenAppup, Rules};
 use super::{Refusal, UpgradeError};
@@ -135,6 +136,7 @@ pub fn plan(old: &Released<'_>, new: &Released<'_>, rules: &Rules) -> Result<Pla
             applications.push(goes(before));
         }
     }
+    order(&mut applications, &differences);
     notes.extend(missing_layout(old, new));
     notes.sort();
     notes.dedup();

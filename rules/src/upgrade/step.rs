@@ -158,8 +158,11 @@ impl Upgrade {
         let new = Released::open(cx.store, self.new)?;
         let olds: Vec<Released<'s>> =
             self.olds.iter().map(|tree| Released::open(cx.store, *tree)).collect::<Result<_, _>>()?;
-        let plans: Vec<Plan> =
+        let mut plans: Vec<Plan> =
             olds.iter().map(|old| plan(old, &new, &self.rules)).collect::<Result<_, _>>()?;
+        if plans.len() > 1 {
+            plans.iter_mut().for_each(|plan| super::order::within_applications(&mut plan.applications));
+        }
         Ok(Planned { olds, new, plans })
     }
 
