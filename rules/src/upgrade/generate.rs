@@ -167,6 +167,18 @@ fn restarts(
     if before.property("mod") != after.property("mod") {
         reasons.push("another module or other arguments start it".to_owned());
     }
+    for (key, reason) in [
+        ("included_applications", "it includes other applications, which it starts itself"),
+        ("start_phases", "its start phases differ, which run when it starts"),
+    ] {
+        let value = |application: &Application| {
+            let said = application.property(key).map(ToString::to_string).unwrap_or_default();
+            if said == "undefined" || said == "[]" { String::new() } else { said }
+        };
+        if value(before) != value(after) {
+            reasons.push(reason.to_owned());
+        }
+    }
     if let Some(native) = difference.native().next() {
         reasons.push(format!(
             "{native} is another, and a library can be replaced only with its module unloaded"
