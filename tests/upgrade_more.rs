@@ -133,3 +133,48 @@ fn the_script_of_relx_moves_a_release() {
     });
     rehearsed(&pair);
 }
+
+#[test]
+fn a_server_that_becomes_another_kind_of_process_restarts_the_application() {
+    let space = TestSpace::new();
+    let server = "defmodule Turns.Server do
+  use GenServer
+  def start_link(arg), do: GenServer.start_link(__MODULE__, arg, name: __MODULE__)
+  def init(arg), do: {:ok, arg}
+end
+";
+    let machine = "defmodule Turns.Server do
+  @behaviour :gen_statem
+  def child_spec(arg), do: %{id: __MODULE__, start: {__MODULE__, :start_link, [arg]}}
+  def start_link(arg), do: :gen_statem.start_link({:local, __MODULE__}, __MODULE__, arg, [])
+  def callback_mode, do: :state_functions
+  def init(arg), do: {:ok, :off, arg}
+  def off(:cast, _, data), do: {:keep_state, data}
+end
+";
+    let files = [("lib/app.ex", &*application("turns", "Turns.Server")), ("lib/server.ex", server)];
+    let pair = Pair::new(&space, "turns", &files, |project| project.write("lib/server.ex", machine));
+    assert_eq!(instructions(&pair.upgrade(), "turns"), ["{restart_application,turns}"]);
+}
+
+#[test]
+fn an_appup_that_is_for_another_version_says_nothing() {
+    let space = TestSpace::new();
+    let specification =
+        "{application, dep, [{vsn, \"0.1.0\"}, {registered, []}, {applications, [kernel, stdlib]}]}.\n";
+    let appup = "{\"0.0.9\", [{<<\".*\">>, [{restart_application, dep}]}], [{<<\".*\">>, [{restart_application, dep}]}]}.\n";
+    let files = [
+        ("mix.exs", &*mix("stale", "0.1.0", ", deps: [{:dep, path: \"dep\", manager: :rebar3}]")),
+        ("lib/app.ex", &application("stale", "")),
+        ("dep/rebar.config", "{erl_opts, [debug_info]}.\n"),
+        ("dep/src/dep.app.src", specification),
+        ("dep/src/dep.erl", "-module(dep).\n-export([f/0]).\nf() -> 1.\n"),
+        ("dep/ebin/dep.appup", appup),
+    ];
+    let pair = Pair::new(&space, "stale", &files, |project| {
+        project.edit("dep/src/dep.app.src", "0.1.0", "0.2.0");
+        project.edit("dep/src/dep.erl", "-> 1", "-> 2");
+    });
+    let done = instructions(&pair.upgrade(), "dep");
+    assert_eq!(done, ["{load_module,dep,soft_purge,soft_purge,[]}"]);
+}

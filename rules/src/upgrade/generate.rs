@@ -12,7 +12,7 @@ use super::facts::{Changed, Difference, Extent, Facts};
 use super::instruction::Instruction;
 use super::released::{Application, Released};
 use super::scope::{ApplicationRules, ModuleRule, Rules};
-use crate::beam_file::supervision::{ProcessKind, process_kinds};
+use crate::beam_file::supervision::{ProcessKind, is_other_process, process_kinds};
 use crate::compare::migrates;
 
 /// What is known beside the application itself.
@@ -211,9 +211,7 @@ fn restart(changed: &Changed) -> Option<String> {
             version(new)
         ));
     }
-    let supervisor = |facts: &Facts| is(facts, &[ProcessKind::Supervisor]);
-    let process = |facts: &Facts| is(facts, &STATEFUL) || supervisor(facts);
-    if process(old) && process(new) && supervisor(old) != supervisor(new) {
+    if is_other_process(&old.bytes, &new.bytes) {
         return Some("is another kind of process".to_owned());
     }
     None
