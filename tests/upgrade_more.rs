@@ -175,6 +175,8 @@ fn an_appup_that_is_for_another_version_says_nothing() {
         project.edit("dep/src/dep.app.src", "0.1.0", "0.2.0");
         project.edit("dep/src/dep.erl", "-> 1", "-> 2");
     });
-    let done = instructions(&pair.upgrade(), "dep");
+    let upgrade = pair.upgrade();
+    assert!(upgrade["ways"][0]["notes"].to_string().contains("its appup is for 0.0.9"), "{upgrade}");
+    let done = instructions(&upgrade, "dep");
     assert_eq!(done, ["{load_module,dep,soft_purge,soft_purge,[]}"]);
 }
