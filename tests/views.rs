@@ -39,10 +39,7 @@ fn the_terminal_shows_a_screen_and_opens_up_what_is_asked_for() {
     assert!(closed.starts_with(
         "sequence 0.1.0 -> 0.2.0: 5 modules with other code, 1 config key, same runtime\n  hot: "
     ));
-    assert_told(
-        &closed,
-        &["\n  + Sequence.Label.List\n", "vsn \"0\" -> \"1\"", "  + sequence keep: 10\n"],
-    );
+    assert_told(&closed, &["\n  + Sequence.Label.List\n", "vsn \"0\" -> \"1\"", "  + sequence keep: 10\n"]);
     assert!(closed.lines().count() < 48, "{closed}");
     assert!(!closed.contains("handle_call/3") && !closed.contains("start.boot"), "{closed}");
     let functions = shown(&project, &["0.1.0", "0.2.0", "--functions"]);

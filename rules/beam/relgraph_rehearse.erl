@@ -79,11 +79,20 @@ look_at_new(#{new := New} = Plan) ->
     Fresh.
 
 upgrade(Node, Plan) ->
-    Said = control(Node, ["upgrade", filename:join(maps:get(work, Plan), "package.tar.gz")], "the upgrade", Plan),
+    Said = control(Node, ["upgrade", package(Node, Plan)], "the upgrade", Plan),
     case string:find(Said, "next start") of
         nomatch -> running;
         _ -> restarted
     end.
+
+%% relx's script wants it where the release handler has it, and its version.
+package(#{kind := relx, root := Root}, #{work := Work, new := New, release := Release}) ->
+    File = filename:join([Root, "releases", New, Release ++ ".tar.gz"]),
+    ok = filelib:ensure_dir(File),
+    {ok, _} = file:copy(filename:join(Work, "package.tar.gz"), File),
+    New;
+package(_, #{work := Work}) ->
+    filename:join(Work, "package.tar.gz").
 
 %% What is restarted is compared as it starts.
 after_upgrade(Way, Node, Before, Fresh, #{new := New} = Plan) ->
@@ -107,13 +116,23 @@ check(When, Way, Before, Like, Node, Vsn, Plan) ->
         relgraph_rehearse_compare:old_code(Now),
         [Text || running <- [Way], Text <- relgraph_rehearse_compare:processes(Before, Now, Like, maps:get(restarted, Plan))],
         relgraph_rehearse_compare:tree(Now, Like),
-        relgraph_rehearse_compare:config(Now, Like),
+        relgraph_rehearse_compare:config(lasting(Node, Now), lasting(Node, Like)),
         relgraph_rehearse_compare:releases(Now, Vsn)
     ]),
     case Failures of
         [] -> [[When, ": ", Text] || running <- [Way], Text <- relgraph_rehearse_compare:ended(Before, Now)];
         _ -> fail([[When, ": ", Text] || Text <- Failures], log(Node))
     end.
+
+%% The release handler alone, that relx's script asks, forgets what kernel has set when it started and asks for at no other time.
+lasting(#{kind := relx}, #{environment := Environment} = Snapshot) ->
+    AtStart = fun
+        ({kernel, Values}) -> {kernel, [Value || {Key, _} = Value <- Values, Key =/= connect_all, Key =/= logger]};
+        (Other) -> Other
+    end,
+    Snapshot#{environment := lists:map(AtStart, Environment)};
+lasting(_, Snapshot) ->
+    Snapshot.
 
 %% A process that runs old code may be about to end.
 settled(Node, Tries, Plan) ->
@@ -149,15 +168,24 @@ start(Which, Vsn, #{release := Release} = Plan) ->
     Root = root(Which, Plan),
     Program = filename:join([Root, "bin", Release]),
     filelib:is_regular(Program) orelse fail([["the release has no bin/", Release]], ""),
-    Elixir = filelib:wildcard(filename:join([Root, "lib", "elixir-*"])) =/= [],
+    Kind = kind(Root),
     Log = filename:join(maps:get(work, Plan), Which ++ ".log"),
     %% What a script prints must not fill a pipe that nobody reads.
-    Line = "exec \"$0\" start > \"$1\" 2>&1",
-    Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", Line, Program, Log]} | port_options(Plan)]),
+    Line = "exec \"$0\" \"$2\" > \"$1\" 2>&1",
+    Command = case Kind of relx -> "foreground"; _ -> "start" end,
+    Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", Line, Program, Log, Command]} | port_options(Plan)]),
     keep(Port, Plan),
-    Node = #{program => Program, root => Root, elixir => Elixir, port => Port, log => Log, vsn => Vsn},
+    Node = #{program => Program, root => Root, kind => Kind, port => Port, log => Log, vsn => Vsn},
     up(Node, Plan),
     Node.
+
+%% Whose script it is, and in what language that evaluates expressions.
+kind(Root) ->
+    case {filelib:is_regular(filename:join([Root, "bin", "install_upgrade.escript"])), filelib:wildcard(filename:join([Root, "lib", "elixir-*"]))} of
+        {true, _} -> relx;
+        {false, []} -> erlang;
+        {false, _} -> elixir
+    end.
 
 %% Until it answers and has started everything.
 up(#{port := Port} = Node, Plan) ->
@@ -204,18 +232,26 @@ snapshot(Name, Node, #{work := Work} = Plan) ->
             fail([["the node does not tell of itself: ", Said]], log(Node))
     end.
 
-rpc(#{program := Program}, Expression, Plan) -> run(Program, ["rpc", Expression], Plan).
+%% relx's script ends well whatever came of it. All expressions here are `ok' in the end.
+rpc(#{program := Program, kind := relx}, Expression, Plan) ->
+    {Status, Said} = run(Program, ["eval", Expression], Plan),
+    case lists:last(["" | string:lexemes(Said, "\n")]) of
+        "ok" -> {Status, Said};
+        _ -> {max(Status, 1), Said}
+    end;
+rpc(#{program := Program}, Expression, Plan) ->
+    run(Program, ["rpc", Expression], Plan).
 
 %% Expressions in the language of the release.
-load(#{elixir := true}, Files) ->
+load(#{kind := elixir}, Files) ->
     ["for f <- [", lists:join(", ", [quoted(File) || File <- Files]),
      "], do: {:module, _} = :code.load_abs(:unicode.characters_to_list(f))"];
-load(#{elixir := false}, Files) ->
+load(_, Files) ->
     ["[{module, _} = code:load_abs(F) || F <- [", lists:join(", ", [quoted(File) || File <- Files]), "]], ok."].
 
-call(#{elixir := true}, Function, Args) ->
+call(#{kind := elixir}, Function, Args) ->
     [":relgraph_rehearse_node.", Function, "(", lists:join(", ", [quoted(Arg) || Arg <- Args]), ")"];
-call(#{elixir := false}, Function, Args) ->
+call(_, Function, Args) ->
     ["relgraph_rehearse_node:", Function, "(", lists:join(", ", [quoted(Arg) || Arg <- Args]), ")."].
 
 quoted(Text) -> io_lib:format("~tp", [lists:flatten(Text)]).

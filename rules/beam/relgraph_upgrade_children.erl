@@ -18,6 +18,7 @@
 
 %% `supervisor': its name, `{application, App}' (the topmost one), or `{module, Mod}' (all with this callback module).
 %% `children' and `flags': `keep', or an expression of what the new version gives to `supervisor' or to Elixir's `Supervisor'.
+%% `children' may be `again': what the callback module returns by now.
 %% `stop' and `start': identifiers of children. A child in both is replaced.
 -spec change(map()) -> ok.
 change(#{supervisor := Which} = Map) ->
@@ -119,6 +120,7 @@ as_before(Supervisor, Saved, Running) ->
 init_value(Supervisor, Saved, Map) ->
     case {maps:get(children, Map, keep), maps:get(flags, Map, keep)} of
         {keep, keep} -> keep;
+        {again, _} -> again;
         {Children, Flags} -> init_value(children(Children, Supervisor, Saved), flags(Flags, Saved))
     end.
 
@@ -154,6 +156,16 @@ specification(Child) -> 'Elixir.Supervisor':child_spec(Child, []).
 %% replaced for good, so that the next change of code finds it; for others we stand in while it is asked.
 specify(_, _, keep) ->
     ok;
+specify(Supervisor, Saved, again) ->
+    ok = sys:suspend(Supervisor, ?PATIENCE),
+    try
+        case relgraph_upgrade_processes:change_code(Supervisor, element(tuple_size(Saved) - 1, Saved), undefined, [], default) of
+            ok -> ok;
+            {error, Reason} -> fail("~ts does not take its new children: ~tp", [name(Supervisor), Reason])
+        end
+    after
+        sys:resume(Supervisor, ?PATIENCE)
+    end;
 specify(Supervisor, Saved, {ok, _} = Value) ->
     Size = tuple_size(Saved),
     {Module, Argument} = {element(Size - 1, Saved), element(Size, Saved)},

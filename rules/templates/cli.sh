@@ -498,7 +498,9 @@ vm () {
   BINDIR=$RELEASE_ROOT/erts-$ERTS_VSN/bin
   if [ ! -d "$BINDIR" ]; then
     ERL=$(command -v erl) || fail "the release brings no runtime, and erl is not in PATH"
-    BINDIR=$("$ERL" -boot no_dot_erlang -noshell -eval 'io:put_chars(code:root_dir()), halt().')/erts-$ERTS_VSN/bin
+    # The boot script has the applications of Erlang in its folder.
+    ROOTDIR=$("$ERL" -boot no_dot_erlang -noshell -eval 'io:put_chars(code:root_dir()), halt().')
+    BINDIR=$ROOTDIR/erts-$ERTS_VSN/bin
     [ -d "$BINDIR" ] || fail "the release needs the runtime system $ERTS_VSN, which the erl in PATH does not have"
   fi
   EMU=beam

@@ -78,7 +78,14 @@ pub fn text(shown: &Shown<'_>, colour: bool) -> String {
     }
     if let Some(package) = shown.package {
         let _ = writeln!(out, "\n{}  {}", harmless(&self::shown(package)), bytes(package.digest.size));
-        let _ = writeln!(out, "in the release that runs: bin/{} upgrade FILE", summary.name);
+        let Summary { name, version, .. } = summary;
+        let _ = match summary.is_relx {
+            true => writeln!(
+                out,
+                "in the release that runs: copy it to releases/{version}/{name}.tar.gz, then bin/{name} upgrade {version}"
+            ),
+            false => writeln!(out, "in the release that runs: bin/{name} upgrade FILE"),
+        };
     }
     out
 }

@@ -193,9 +193,6 @@ fn own(change: &ApplicationChange, resources: &Resources) -> Vec<Judged> {
     if change.callback.is_some() {
         judgements.push(restart("its callback module or start arguments differ, which count when it starts"));
     }
-    if !change.registered_added.is_empty() || !change.registered_removed.is_empty() {
-        judgements.push(restart("it registers other names"));
-    }
     for (key, reason) in [
         ("included_applications", "it includes other applications, which it starts itself"),
         ("start_phases", "its start phases differ, which run when it starts"),

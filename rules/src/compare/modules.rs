@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use crate::beam_file::supervision::is_other_process;
 use crate::beam_file::{self, BeamFile, ModuleInfo};
 
 use super::CompareError;
@@ -74,6 +75,9 @@ fn look(pair: &Pair<'_>, one: &Difference, application: &str, module: &str) -> R
             How::Code => supervisors(pair, module, &old, &new),
             _ => (Vec::new(), None),
         };
+        let other = how == How::Code && is_other_process(&old, &new);
+        let other = other.then(|| judged(Class::RestartApplication, "it is another kind of process"));
+        let restart = restart.or(other);
         let (old, new) = (Facts::of(&old), Facts::of(&new));
         let mut detail = compare(module, how, &old, &new);
         detail.supervision = supervision;

@@ -7,7 +7,6 @@
 use crate::beam_file::supervision::{Child, Source, Supervision, Value, supervisions};
 use crate::etf::Term;
 
-use super::facts::{Changed, Facts};
 use super::released::Released;
 
 /// What is done about the supervisors of a module.
@@ -20,18 +19,20 @@ pub(super) struct Children {
     pub(super) notes: Vec<String>,
 }
 
-/// What is done about the supervisors of the module `name` of `application`, or why nothing can be done but restarting it.
+/// What is done about the supervisors of the module `name` of `application`, of which `code` is the old and the new code, or
+/// why nothing can be done but restarting it.
 pub(super) fn children(
     (old, new): (&Released<'_>, &Released<'_>),
     application: &str,
     name: &str,
-    changed: &Changed,
+    code: (&[u8], &[u8]),
     starts_application: bool,
 ) -> Result<Children, String> {
-    let read = |release: &Released<'_>, facts: &Facts| {
-        supervisions(&facts.bytes, &|module| release.module(module)).unwrap_or_default()
+    let read = |release: &Released<'_>, bytes: &[u8]| {
+        supervisions(bytes, &|module| release.module(module)).unwrap_or_default()
     };
-    let (before, after) = (read(old, &changed.old), read(new, &changed.new));
+    let (before, after) = (read(old, code.0), read(new, code.1));
+    let same_code = code.0 == code.1;
     let mut done = Children { up: Vec::new(), down: Vec::new(), notes: Vec::new() };
     let mut left: Vec<&Supervision> = before.iter().collect();
     for now in &after {
@@ -43,7 +44,7 @@ pub(super) fn children(
         match left.iter().position(same) {
             Some(at) => {
                 let then = left.remove(at);
-                both(application, name, then, now, starts_application, &mut done)?;
+                both(application, name, (then, now), same_code, starts_application, &mut done)?;
             }
             // Whoever calls that function starts one; what runs was started by something else.
             None if !starts_application => {}
@@ -59,37 +60,41 @@ pub(super) fn children(
 fn both(
     application: &str,
     name: &str,
-    then: &Supervision,
-    now: &Supervision,
+    (then, now): (&Supervision, &Supervision),
+    same_code: bool,
     starts_application: bool,
     done: &mut Children,
 ) -> Result<(), String> {
     if then == now {
         // The same words may mean something else where not all of them could be read.
-        return if unknown(then) { Err(unreadable()) } else { Ok(()) };
+        return if unknown(then) && !same_code { Err(unreadable()) } else { Ok(()) };
     }
     let (Some(before), Some(after)) = (ids(then), ids(now)) else { return Err(unreadable()) };
     let only = |one: &[Term], other: &[Term]| -> Vec<Term> {
         one.iter().filter(|id| !other.contains(id)).cloned().collect()
     };
     let (started, stopped) = (only(&after, &before), only(&before, &after));
+    // What another module says of a child: it may be loaded after `init/1` was called again, or that is not called at all.
+    let mut again = same_code;
     for child in now.children.iter().flatten() {
         let known = then.children.iter().flatten().find(|one| one.id == child.id);
         if let (Some(known), Some(id)) = (known, &child.id)
             && (&known.spec, &known.resolved) != (&child.spec, &child.resolved)
         {
+            again |= known.spec == child.spec;
             done.notes.push(format!("the child {id} is started in another way from its next start on"));
         }
     }
     match &now.source {
         Source::Init { .. } => {
-            if started.is_empty() && stopped.is_empty() {
+            if started.is_empty() && stopped.is_empty() && !again {
                 return Ok(());
             }
             let supervisor = || Term::Tuple(vec![Term::atom("module"), Term::atom(name)]);
             let keep = || Term::atom("keep");
-            done.up.push(map(supervisor(), keep(), keep(), &started, &stopped));
-            done.down.push(map(supervisor(), keep(), keep(), &stopped, &started));
+            let list = || if again { Term::atom("again") } else { keep() };
+            done.up.push(map(supervisor(), list(), keep(), &started, &stopped));
+            done.down.push(map(supervisor(), list(), keep(), &stopped, &started));
         }
         Source::Inline { .. } => {
             let supervisor = match &now.name {

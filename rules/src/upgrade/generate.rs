@@ -12,7 +12,7 @@ use super::facts::{Changed, Difference, Extent, Facts};
 use super::instruction::Instruction;
 use super::released::{Application, Released};
 use super::scope::{ApplicationRules, ModuleRule, Rules};
-use crate::beam_file::supervision::{ProcessKind, process_kinds};
+use crate::beam_file::supervision::{ProcessKind, is_other_process, process_kinds};
 use crate::compare::migrates;
 
 /// What is known beside the application itself.
@@ -70,7 +70,7 @@ pub(super) fn generate(
     let none = ApplicationRules::default();
     let rules = around.rules.applications.get(&after.name).unwrap_or(&none);
     let mut reasons = restarts(before, after, difference, rules);
-    let supervised = supervised(around, after, difference, rules, &mut reasons);
+    let supervised = supervised(around, before, after, difference, rules, &mut reasons);
     if !reasons.is_empty() {
         note(format!("is restarted: {}", reasons.join("; ")));
         let restart = vec![Instruction::Restart(after.name.clone())];
@@ -85,6 +85,7 @@ pub(super) fn generate(
 /// What becomes of the children of its supervisors.
 fn supervised(
     around: &Around<'_, '_>,
+    before: &Application,
     after: &Application,
     difference: &Difference,
     rules: &ApplicationRules,
@@ -98,12 +99,52 @@ fn supervised(
             continue;
         }
         let releases = (around.old, around.new);
-        match children(releases, &after.name, name, changed, callback == Some(name.as_str())) {
+        let code = (changed.old.bytes.as_slice(), changed.new.bytes.as_slice());
+        match children(releases, &after.name, name, code, callback == Some(name.as_str())) {
             Ok(children) => all.push(children),
-            Err(reason) => reasons.push(format!("{} {reason}", name.strip_prefix("Elixir.").unwrap_or(name))),
+            Err(reason) => reasons.push(format!("{} {reason}", shown(name))),
+        }
+    }
+    for (name, bytes) in unchanged_supervisors(around, before, after, difference, callback) {
+        if rules.modules.contains_key(&name) {
+            continue;
+        }
+        let releases = (around.old, around.new);
+        match children(releases, &after.name, &name, (&bytes, &bytes), callback == Some(name.as_str())) {
+            Ok(children) => all.push(children),
+            Err(reason) => reasons.push(format!("{} {reason}", shown(&name))),
         }
     }
     all
+}
+
+fn shown(module: &str) -> &str {
+    module.strip_prefix("Elixir.").unwrap_or(module)
+}
+
+/// Modules with supervisors that run the same as before. What their children are can follow from other modules: a function
+/// that lists them, `child_spec/1`.
+fn unchanged_supervisors(
+    around: &Around<'_, '_>,
+    before: &Application,
+    after: &Application,
+    difference: &Difference,
+    callback: Option<&str>,
+) -> Vec<(String, Vec<u8>)> {
+    if !difference.runs() {
+        return Vec::new();
+    }
+    let is_changed =
+        |name: &String| difference.changed.get(name).is_some_and(|changed| changed.extent == Extent::Code);
+    let same =
+        after.modules.iter().filter(|(name, _)| before.modules.contains_key(*name) && !is_changed(name));
+    same.filter_map(|(name, digest)| {
+        let bytes = around.new.read_module(digest).ok()?;
+        let kinds = process_kinds(&bytes).unwrap_or_default();
+        let supervises = callback == Some(name.as_str()) || kinds.contains(&ProcessKind::Supervisor);
+        supervises.then(|| (name.clone(), bytes))
+    })
+    .collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,13 +167,25 @@ fn restarts(
     if before.property("mod") != after.property("mod") {
         reasons.push("another module or other arguments start it".to_owned());
     }
+    for (key, reason) in [
+        ("included_applications", "it includes other applications, which it starts itself"),
+        ("start_phases", "its start phases differ, which run when it starts"),
+    ] {
+        let value = |application: &Application| {
+            let said = application.property(key).map(ToString::to_string).unwrap_or_default();
+            if said == "undefined" || said == "[]" { String::new() } else { said }
+        };
+        if value(before) != value(after) {
+            reasons.push(reason.to_owned());
+        }
+    }
     if let Some(native) = difference.native().next() {
         reasons.push(format!(
             "{native} is another, and a library can be replaced only with its module unloaded"
         ));
     }
     for (name, changed) in &difference.changed {
-        let shown = name.strip_prefix("Elixir.").unwrap_or(name);
+        let shown = shown(name);
         match rules.modules.get(name) {
             Some(ModuleRule::Restart) => reasons.push(format!("release.yaml says so for {shown}")),
             Some(_) => {}
@@ -158,9 +211,7 @@ fn restart(changed: &Changed) -> Option<String> {
             version(new)
         ));
     }
-    let supervisor = |facts: &Facts| is(facts, &[ProcessKind::Supervisor]);
-    let process = |facts: &Facts| is(facts, &STATEFUL) || supervisor(facts);
-    if process(old) && process(new) && supervisor(old) != supervisor(new) {
+    if is_other_process(&old.bytes, &new.bytes) {
         return Some("is another kind of process".to_owned());
     }
     None
@@ -177,8 +228,6 @@ fn one_way(
         Direction::Up => (&difference.added, &difference.removed),
         Direction::Down => (&difference.removed, &difference.added),
     };
-    // What is in none of the instructions of this application cannot be named in one.
-    let mut known: BTreeSet<&str> = BTreeSet::new();
     let left_out = |name: &str| around.is_consolidated(name);
     let changed: Vec<(&String, &Changed)> = difference
         .changed
@@ -186,20 +235,10 @@ fn one_way(
         .filter(|(name, changed)| changed.extent >= Extent::Lines && !left_out(name))
         .collect();
     let appearing: Vec<(&String, &Facts)> = appear.iter().filter(|(name, _)| !left_out(name)).collect();
-    known.extend(changed.iter().map(|(name, _)| name.as_str()));
-    known.extend(appearing.iter().map(|(name, _)| name.as_str()));
-    let needs = |name: &str, facts: &Facts| -> Vec<String> {
-        let called: BTreeSet<&str> = facts.info.imports.iter().map(|(module, _)| module.as_str()).collect();
-        called
-            .into_iter()
-            .filter(|other| *other != name && known.contains(other))
-            .map(str::to_owned)
-            .collect()
-    };
     let mut instructions = Vec::new();
-    for (name, facts) in &appearing {
-        let needs = needs(name, facts);
-        let module = (*name).clone();
+    for (name, _) in &appearing {
+        // What is named is worked out when the instructions of all applications are known.
+        let (module, needs) = ((*name).clone(), Vec::new());
         // The application that loses it says nothing: the module is there before and afterwards.
         instructions.push(match around.moved.contains_key(*name) {
             true => Instruction::Load { module, needs },
@@ -211,7 +250,7 @@ fn one_way(
             Direction::Up => &changed.new,
             Direction::Down => &changed.old,
         };
-        instructions.push(replace(name, changed, facts, needs(name, facts), rules.modules.get(*name)));
+        instructions.push(replace(name, changed, facts, rules.modules.get(*name)));
     }
     // When the modules of those that start are there, and before those of such that end go.
     for children in supervised {
@@ -227,14 +266,8 @@ fn one_way(
     instructions
 }
 
-fn replace(
-    name: &str,
-    changed: &Changed,
-    facts: &Facts,
-    needs: Vec<String>,
-    rule: Option<&ModuleRule>,
-) -> Instruction {
-    let module = name.to_owned();
+fn replace(name: &str, changed: &Changed, facts: &Facts, rule: Option<&ModuleRule>) -> Instruction {
+    let (module, needs) = (name.to_owned(), Vec::new());
     let update = |migrate, supervisor| Instruction::Update {
         module: module.clone(),
         migrate,

@@ -5,11 +5,13 @@
 //! ([`step`]), completed for consolidated protocols and checked against what changed ([`script`]).
 
 mod appup;
+mod carried;
 mod children;
 mod facts;
 mod generate;
 mod instruction;
 mod obstacles;
+mod order;
 pub mod package;
 mod plan;
 pub mod rehearse;

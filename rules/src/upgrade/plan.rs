@@ -7,6 +7,7 @@ use super::facts::{Difference, Extent, difference};
 use super::generate::{Around, generate};
 use super::instruction::Instruction;
 use super::obstacles::{missing_layout, refusals, same_version};
+use super::order::order;
 use super::released::{Application, Released};
 use super::scope::{GivenAppup, Rules};
 use super::{Refusal, UpgradeError};
@@ -136,6 +137,7 @@ pub fn plan(old: &Released<'_>, new: &Released<'_>, rules: &Rules) -> Result<Pla
             applications.push(goes(before));
         }
     }
+    order(&mut applications, &differences);
     notes.extend(missing_layout(old, new));
     notes.sort();
     notes.dedup();
@@ -206,13 +208,24 @@ fn appup(
             return Ok(appup);
         }
     }
-    let given =
-        after.appup.as_ref().and_then(|term| Appup::given(term, Origin::Application, &before.version));
-    if let Some(appup) = given {
-        return Ok(appup);
-    }
-    if after.appup.is_some() {
-        note(format!("its appup says nothing about {}: what changed is looked at instead", before.version));
+    if let Some(term) = &after.appup {
+        // One that stayed behind, as those of another version do, says nothing even where it is about any version.
+        let version = term.as_tuple().and_then(|parts| parts.first()?.as_text());
+        let is_for = version.as_deref() == Some(&after.version);
+        match Appup::given(term, Origin::Application, &before.version).filter(|_| is_for) {
+            Some(appup) => return Ok(appup),
+            None if is_for => {
+                note(format!(
+                    "its appup says nothing about {}: what changed is looked at instead",
+                    before.version
+                ));
+            }
+            None => note(format!(
+                "its appup is for {}, and it is {}: what changed is looked at instead",
+                version.as_deref().unwrap_or("no version"),
+                after.version
+            )),
+        }
     }
     let generated = |up, down| Appup { origin: Origin::Generated, up, down };
     if let Some(why) = emulator {

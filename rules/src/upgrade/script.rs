@@ -57,7 +57,7 @@ pub fn complete(
         }
         Protocols::None => {}
     }
-    script
+    super::carried::with_modules(script, &plan.new_version)
 }
 
 /// systools knows one way for modules that go: all processes that run them are killed. With `soft` they go on.

@@ -21,7 +21,7 @@ use crate::terms::Value;
 use crate::vm::{Common, DRIVER, Vm};
 
 /// The rule of this step.
-pub const RULE: Rule = Rule { name: "upgrade", version: 1 };
+pub const RULE: Rule = Rule { name: "upgrade", version: 2 };
 /// The name of this step.
 pub const STEP: &str = "upgrade";
 
@@ -58,8 +58,11 @@ impl Upgrade {
         let new = Released::open(cx.store, self.new)?;
         let olds: Vec<Released<'s>> =
             self.olds.iter().map(|tree| Released::open(cx.store, *tree)).collect::<Result<_, _>>()?;
-        let plans: Vec<Plan> =
+        let mut plans: Vec<Plan> =
             olds.iter().map(|old| plan(old, &new, &self.rules)).collect::<Result<_, _>>()?;
+        if plans.len() > 1 {
+            plans.iter_mut().for_each(|plan| super::order::within_applications(&mut plan.applications));
+        }
         Ok(Planned { olds, new, plans })
     }
 
@@ -248,7 +251,12 @@ impl Planned<'_> {
                 instructions: script(&plan.old_version),
             }
         });
-        Summary { name: self.new.name.clone(), version: self.new.version.clone(), ways: ways.collect() }
+        Summary {
+            name: self.new.name.clone(),
+            version: self.new.version.clone(),
+            ways: ways.collect(),
+            is_relx: self.new.entries().contains_key("bin/install_upgrade.escript"),
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub struct Summary {
     pub version: String,
     /// The ways, one per old version.
     pub ways: Vec<WaySummary>,
+    /// Whether `bin/NAME` is relx's, which takes packages in another way.
+    #[serde(default)]
+    pub is_relx: bool,
 }
 
 /// One way of a [`Summary`].

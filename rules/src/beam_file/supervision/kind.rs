@@ -42,6 +42,14 @@ pub fn process_kinds(bytes: &[u8]) -> Result<BTreeSet<ProcessKind>, BeamError> {
     Ok(kinds(&info(bytes)?))
 }
 
+/// Whether processes that run the code of a module cannot go on with what it has become: they are of a kind that it is none
+/// of any more. One that nothing runs any more is no kind.
+pub fn is_other_process(old: &[u8], new: &[u8]) -> bool {
+    let lasting = |kind: &ProcessKind| !matches!(kind, ProcessKind::Application | ProcessKind::Task);
+    let (old, new) = (process_kinds(old).unwrap_or_default(), process_kinds(new).unwrap_or_default());
+    !new.is_empty() && old.iter().filter(|kind| lasting(kind)).any(|kind| !new.contains(kind))
+}
+
 const BEHAVIOURS: [(&str, ProcessKind); 21] = [
     ("application", ProcessKind::Application),
     ("Elixir.Application", ProcessKind::Application),

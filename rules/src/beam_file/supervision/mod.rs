@@ -25,7 +25,7 @@ use crate::etf::Term;
 use super::BeamError;
 
 pub use change::{ChildChange, SupervisionChange, compare};
-pub use kind::{ProcessKind, process_kinds};
+pub use kind::{ProcessKind, is_other_process, process_kinds};
 pub use text::Style;
 pub use value::{Fun, Value};
 
