@@ -14,13 +14,20 @@ script(From, To, Root) ->
         end,
     case Found of
         none ->
-            Why = "nothing says how to get from ~ts to ~ts: no relup of either does. `relgraph upgrade` makes one",
-            throw({relgraph_upgrade, io_lib:format(Why, [From, To])});
+            Why = "nothing says how to get from ~ts to ~ts: no relup of either does~ts. `relgraph upgrade` makes one",
+            throw({relgraph_upgrade, io_lib:format(Why, [From, To, known(To, File(To))])});
         _ ->
             case [Step || Step <- Found, Step =:= restart_emulator orelse Step =:= restart_new_emulator] of
                 [] -> {ok, Found};
                 _ -> {restart, Found}
             end
+    end.
+
+%% What the relup of the version that is wanted is about instead.
+known(To, File) ->
+    case file:consult(File) of
+        {ok, [{_, [_ | _] = Up, _}]} -> io_lib:format(" (that of ~ts is for ~ts)", [To, lists:join(", ", [Vsn || {Vsn, _, _} <- Up])]);
+        _ -> ""
     end.
 
 in(File, Part, Vsn) ->
