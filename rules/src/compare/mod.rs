@@ -40,6 +40,7 @@ use verdict::Items;
 pub use archive::unpack;
 pub use bill::{Bill, BilledApplication, BilledFile, bill};
 pub use contents::{Contents, contents};
+pub use modules::how;
 pub use pair::CONSOLIDATED;
 pub use report::*;
 pub use side::Side;

@@ -96,7 +96,7 @@ fn look(pair: &Pair<'_>, one: &Difference, application: &str, module: &str) -> R
 }
 
 /// In what two modules differ that are not equal byte by byte. One that cannot be read counts as other code.
-fn how(old: &[u8], new: &[u8]) -> How {
+pub fn how(old: &[u8], new: &[u8]) -> How {
     let running = |bytes| beam_file::running_digest(bytes).ok();
     let lines = |bytes| BeamFile::parse(bytes).ok()?.chunk("Line").map(<[u8]>::to_vec);
     match (running(old), running(new)) {

@@ -7,7 +7,8 @@ use relgraph_cache::{Digest, Node};
 
 use super::UpgradeError;
 use super::released::{Application, Released};
-use crate::beam_file::{self, BeamFile, ModuleInfo};
+use crate::beam_file::{self, ModuleInfo};
+use crate::compare::{How, how};
 
 /// What a module says about itself.
 pub(super) struct Facts {
@@ -112,17 +113,10 @@ pub(super) fn difference(
 }
 
 fn extent(old: &[u8], new: &[u8]) -> Extent {
-    let running = |bytes| beam_file::running_digest(bytes).ok();
-    let lines = |bytes| BeamFile::parse(bytes).ok().and_then(|file| file.chunk("Line").map(<[u8]>::to_vec));
-    match (running(old), running(new)) {
-        (Some(one), Some(other)) if one == other => {
-            if lines(old) == lines(new) {
-                Extent::Debug
-            } else {
-                Extent::Lines
-            }
-        }
-        _ => Extent::Code,
+    match how(old, new) {
+        How::OnlyDebug => Extent::Debug,
+        How::OnlyLines => Extent::Lines,
+        How::Code => Extent::Code,
     }
 }
 
