@@ -225,7 +225,8 @@ fn as_spdx(bakery: &Project, release: &Path, commit: &str) {
     assert_eq!(document["hasExtractedLicensingInfos"][0]["extractedText"], "Bakers only");
     assert_eq!(packages["oven"]["licenseDeclared"], "NOASSERTION");
     assert_eq!(flour["checksums"][0]["checksumValue"], FLOUR.outer());
-    assert_eq!(flour["downloadLocation"], "https://repo.hex.pm/tarballs/flour-1.2.0.tar");
+    let address = format!("{}/tarballs/flour-1.2.0.tar", relgraph_rules::fetch::PUBLIC_URL);
+    assert_eq!(flour["downloadLocation"], address.as_str());
     // A repository on the machine itself has no address that others could use; its name says the commit.
     assert_eq!(packages["clock"]["downloadLocation"], "NOASSERTION");
     assert!(

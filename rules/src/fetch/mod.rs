@@ -22,6 +22,7 @@ use crate::tool::Tool;
 use settings::Settings;
 
 pub use package::manifest;
+pub use settings::PUBLIC_URL;
 
 /// How the world beyond this machine is reached: what the command hands in.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use crate::etf::{Term, consult};
 use crate::lock::{HexPackage, PUBLIC};
 
 /// Where packages are that name no other repository, as long as no mirror is set.
-const PUBLIC_URL: &str = "https://repo.hex.pm";
+pub const PUBLIC_URL: &str = "https://repo.hex.pm";
 
 /// How long Hex waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);

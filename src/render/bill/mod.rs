@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use relgraph_cache::Digest;
 use relgraph_rules::compare::{Bill, BilledApplication, BilledFile};
+use relgraph_rules::fetch::PUBLIC_URL;
 use relgraph_rules::record::{Origin, RecordedApplication, ReleaseRecord};
 use serde_json::Value;
 
@@ -107,7 +108,7 @@ impl<'a> Part<'a> {
             None if repository == "hexpm" => String::new(),
             _ => return None,
         };
-        let address = format!("https://repo.hex.pm/{folder}tarballs/{package}-{version}.tar");
+        let address = format!("{PUBLIC_URL}/{folder}tarballs/{package}-{version}.tar");
         Some((address, checksum.as_deref()))
     }
 
