@@ -343,11 +343,22 @@ fn resources(side: &Side<'_>, folder: &Placed) -> Result<Vec<Resource>, CompareE
     let mut found = Vec::new();
     for (file, placed) in side.ending(&ebin, ".app")? {
         let Some(name) = file.strip_suffix(".app") else { continue };
-        let version =
-            resource(&side.read(&placed)?).and_then(|properties| properties.property("vsn")?.as_text());
+        // OTP names folders like that, and goes by their names as well; else the file has to be read.
+        let version = match named(&folder.path, name) {
+            Some(version) => Some(version),
+            None => {
+                resource(&side.read(&placed)?).and_then(|properties| properties.property("vsn")?.as_text())
+            }
+        };
         found.push(Resource { name: name.to_owned(), version });
     }
     Ok(found)
+}
+
+/// The version in `lib/NAME-VERSION`.
+fn named(folder: &str, name: &str) -> Option<String> {
+    let version = folder.rsplit('/').next()?.strip_prefix(name)?.strip_prefix('-')?;
+    version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
 /// The properties in a `.app` file.
