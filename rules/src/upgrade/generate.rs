@@ -164,6 +164,9 @@ fn restarts(
     if rules.restart {
         reasons.push("release.yaml says so".to_owned());
     }
+    if before.mode != after.mode {
+        reasons.push(format!("it is {} instead of {}", after.mode, before.mode));
+    }
     if before.property("mod") != after.property("mod") {
         reasons.push("another module or other arguments start it".to_owned());
     }
