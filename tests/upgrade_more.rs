@@ -180,3 +180,30 @@ fn an_appup_that_is_for_another_version_says_nothing() {
     let done = instructions(&upgrade, "dep");
     assert_eq!(done, ["{load_module,dep,soft_purge,soft_purge,[]}"]);
 }
+
+#[test]
+fn children_that_a_condition_decides_on_are_named_and_left_to_the_rehearsal() {
+    let space = TestSpace::new();
+    let list = "defmodule Maybe.Children do\n  def all, do: if(System.get_env(\"NOBODY_SETS_THIS\"), do: [Maybe.Never], else: [])\nend\n";
+    let top = application("maybe", "").replace("[]", "Maybe.Children.all()");
+    let word = "defmodule Maybe do\n  def word, do: :one\nend\n";
+    let files = [("lib/list.ex", list), ("lib/top.ex", &top), ("lib/maybe.ex", word)];
+    let pair = Pair::new(&space, "maybe", &files, |project| project.edit("lib/maybe.ex", ":one", ":two"));
+    // What the supervisor starts is left alone, and nothing is restarted on suspicion.
+    let upgrade = pair.upgrade();
+    assert_eq!(upgrade["ways"][0]["way"], "hot", "{upgrade}");
+    let notes = upgrade["ways"][0]["notes"].to_string();
+    assert!(
+        notes.contains("Maybe.Application starts children that do not follow from its code alone"),
+        "{notes}"
+    );
+    rehearsed(&pair);
+
+    // Where they are others, nobody can see it but the rehearsal, which does.
+    pair.without_package();
+    pair.project.edit("lib/list.ex", "else: []", "else: [{Agent, fn -> 1 end}]");
+    pair.project.build();
+    let said = pair.ask(&["--rehearse"]);
+    assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
+    assert!(said.err.contains("the children of maybe are none, and would be Agent"), "{}", said.err);
+}

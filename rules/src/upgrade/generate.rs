@@ -12,6 +12,7 @@ use super::facts::{Changed, Difference, Extent, Facts};
 use super::instruction::Instruction;
 use super::released::{Application, Released};
 use super::scope::{ApplicationRules, ModuleRule, Rules};
+use super::script::Direction;
 use crate::beam_file::supervision::{ProcessKind, is_other_process, process_kinds};
 use crate::compare::migrates;
 
@@ -93,26 +94,17 @@ fn supervised(
 ) -> Vec<Children> {
     // `{mod, {Module, Arguments}}`
     let callback = after.property("mod").and_then(|pair| pair.as_tuple()?.first()?.as_atom());
+    let changed = difference.changed.iter().filter(|(_, changed)| changed.extent == Extent::Code);
+    let changed =
+        changed.map(|(name, changed)| (name, changed.old.bytes.as_slice(), changed.new.bytes.as_slice()));
+    let unchanged = unchanged_supervisors(around, before, after, difference, callback);
+    let unchanged = unchanged.iter().map(|(name, bytes)| (name, bytes.as_slice(), bytes.as_slice()));
     let mut all = Vec::new();
-    for (name, changed) in &difference.changed {
-        if changed.extent < Extent::Code || rules.modules.contains_key(name) {
-            continue;
-        }
-        let releases = (around.old, around.new);
-        let code = (changed.old.bytes.as_slice(), changed.new.bytes.as_slice());
-        match children(releases, &after.name, name, code, callback == Some(name.as_str())) {
+    for (name, old, new) in changed.chain(unchanged).filter(|(name, ..)| !rules.modules.contains_key(*name)) {
+        let starts_application = callback == Some(name.as_str());
+        match children((around.old, around.new), &after.name, name, (old, new), starts_application) {
             Ok(children) => all.push(children),
             Err(reason) => reasons.push(format!("{} {reason}", shown(name))),
-        }
-    }
-    for (name, bytes) in unchanged_supervisors(around, before, after, difference, callback) {
-        if rules.modules.contains_key(&name) {
-            continue;
-        }
-        let releases = (around.old, around.new);
-        match children(releases, &after.name, &name, (&bytes, &bytes), callback == Some(name.as_str())) {
-            Ok(children) => all.push(children),
-            Err(reason) => reasons.push(format!("{} {reason}", shown(&name))),
         }
     }
     all
@@ -145,12 +137,6 @@ fn unchanged_supervisors(
         supervises.then(|| (name.clone(), bytes))
     })
     .collect()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Down,
 }
 
 /// Why the application cannot go on.
