@@ -16,6 +16,7 @@ mod manifest;
 mod parallel;
 mod probe;
 mod record;
+pub mod remote;
 mod stamp;
 mod stat_cache;
 mod store;
