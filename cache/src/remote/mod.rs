@@ -8,6 +8,7 @@
 //! beside the entry that speaks of it: whoever reads the entry knows it as well. It is never trusted: bytes that arrive have
 //! the BLAKE3 hash that was asked for, or they are not used.
 
+mod deliver;
 mod folder;
 mod grpc;
 mod http;
