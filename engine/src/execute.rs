@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relgraph_cache::remote::Put;
+use relgraph_cache::remote::{Over, Put};
 use relgraph_cache::{Alternative, Digest, Probe, RecordKind, Store};
 
 use crate::action::{Declared, Ran, StepContext};
@@ -101,7 +101,7 @@ pub(crate) fn execute(
             Origin::Remote => (Outcome::HitRemote, known.reason(&engine.store)),
         };
         if *origin == Origin::Here {
-            share(engine, result, false);
+            share(engine, result, Over::Keep);
         }
         return done(step, &known.declared.parts, (**result).clone(), outcome, reason, began);
     }
@@ -149,7 +149,8 @@ fn run(
     if stable && known.answers.agree(&answers) {
         remember(store, &known.declared.parts, &result)?;
         // One that was there and could not be used is mended.
-        share(engine, &result, matches!(known.lookup, Lookup::Miss(Some(Reason::CacheEvicted))));
+        let gone = matches!(known.lookup, Lookup::Miss(Some(Reason::CacheEvicted)));
+        share(engine, &result, if gone { Over::Mend } else { Over::Keep });
     }
     Ok((result, outcome))
 }
@@ -197,7 +198,7 @@ fn alternative(result: &StepResult) -> Alternative {
 
 /// Gives a result to the remotes that are written to. One that was made without a sandbox may hold the path of this
 /// checkout, and stays here.
-fn share(engine: &Engine, result: &StepResult, replace: bool) {
+fn share(engine: &Engine, result: &StepResult, over: Over) {
     let Some(shared) = &engine.shared else { return };
     if result.sandbox.is_some_and(|mode| !mode.is_confined()) {
         return;
@@ -209,7 +210,7 @@ fn share(engine: &Engine, result: &StepResult, replace: bool) {
         trees: result.trees().copied().collect(),
         blobs: result.blobs().copied().collect(),
         manifest: Some((result.key.hex(), alternative(result))),
-        replace,
+        over,
     });
 }
 

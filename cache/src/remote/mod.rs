@@ -28,7 +28,7 @@ use bytes::Bytes;
 
 use crate::Digest;
 pub use pack::{MAX_FILE, MAX_TREE};
-pub use shared::{Counters, Event, Events, Found, Put, Shared, Tier, Tiers, Waiting};
+pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
 pub use trust::{Distrust, Trust};
 

@@ -1,9 +1,10 @@
 //! Blobs that are not here and can be had: [`Source`], which a store asks before it says that something is missing.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use super::{Store, read, write};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::{Digest, Node};
 
 /// Knows where blobs are that a store does not have.
@@ -46,6 +47,14 @@ impl Store {
         let Some(source) = self.source().filter(|source| source.promises(blob)) else { return false };
         source.bring(self, &[*blob]);
         self.contains(blob)
+    }
+
+    /// Where a blob lies, once it was brought if it is promised.
+    pub fn located(&self, blob: &Digest) -> Result<PathBuf> {
+        if self.contains(blob) || self.bring(blob) {
+            return Ok(self.blob_path(blob, false));
+        }
+        Err(StoreError::Missing { digest: *blob })
     }
 
     /// Brings everything of a tree that is promised and not here, all at once. What cannot be had is found missing by whoever

@@ -75,7 +75,7 @@ impl Shared {
             let (survey, directories) = open_spine(&frame, size, &trees, &blobs)?;
             self.store.put_bytes(&[]).map_err(Unfit::Store)?;
             self.store.put_encoded(&directories).map_err(Unfit::Store)?;
-            self.state().open(at, &survey)?;
+            self.state().open(at, self.tiers.home(tier), &survey)?;
             Ok(())
         });
         if let Err(error) = opened {

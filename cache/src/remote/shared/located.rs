@@ -64,7 +64,7 @@ impl Shared {
 
 impl State {
     /// Notes in which unit each file of a parcel is, now that its directories are known.
-    pub(super) fn open(&mut self, at: usize, survey: &Survey) -> Result<(), Unfit> {
+    pub(super) fn open(&mut self, at: usize, home: usize, survey: &Survey) -> Result<(), Unfit> {
         let located = &mut self.located[at];
         let mut files = survey.files.iter().filter(|file| file.size < crate::remote::pack::LARGE);
         let mut loads: Vec<Load> = Vec::new();
@@ -82,7 +82,6 @@ impl State {
         for (unit, file) in located.packing.large.iter().zip(large) {
             loads.push(Load { unit: unit.clone(), files: Arc::new(vec![file]) });
         }
-        let tier = located.tier;
         located.opened = true;
         located.units = loads.iter().map(|load| (unit_name(&load.unit), load.clone())).collect();
         for load in &loads {
@@ -91,7 +90,7 @@ impl State {
                 self.files.entry(file.hash).or_insert((at, name));
             }
             if let Unit::Blob(digest) = load.unit {
-                learn(self, tier, &load.files, digest);
+                learn(self, home, &load.files, digest);
             }
         }
         Ok(())

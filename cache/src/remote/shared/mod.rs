@@ -20,7 +20,7 @@ use crate::codec::{CodecError, Reader, Writer};
 use crate::{Digest, Manifest, RecordKind, Source, Store};
 use located::Located;
 use uploads::Uploads;
-pub use uploads::{Put, Waiting};
+pub use uploads::{Over, Put, Waiting};
 
 const WHERE: &str = "relgraph where 1";
 
@@ -140,6 +140,12 @@ impl Tiers {
     /// What went over the wire so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The first of the tiers at the same place: they share their blobs.
+    fn home(&self, at: usize) -> usize {
+        let url = self.tiers[at].remote.url();
+        self.tiers.iter().position(|tier| tier.remote.url() == url).unwrap_or(at)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

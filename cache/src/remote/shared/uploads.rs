@@ -35,8 +35,19 @@ pub struct Put {
     pub blobs: Vec<Digest>,
     /// The manifest that leads to it, by its key, and the alternative that is added there.
     pub manifest: Option<(String, Alternative)>,
-    /// In the place of one that is there already.
-    pub replace: bool,
+    /// What happens to one that is there already.
+    pub over: Over,
+}
+
+/// What happens to an entry that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It stays: the first is as good as the second.
+    Keep,
+    /// It goes: the newest is wanted.
+    Replace,
+    /// It goes, and nothing that it needs is taken to be there: bytes of it were missing.
+    Mend,
 }
 
 /// What is left to write.
@@ -70,7 +81,7 @@ impl Uploads {
 impl Shared {
     /// Writes a record to every remote that is written to, in the background. One that is known to be there is not written again.
     pub fn put(self: &Arc<Self>, put: &Put) {
-        if !self.tiers.is_writable() || (!put.replace && self.is_written(put.kind, &put.key)) {
+        if !self.tiers.is_writable() || (put.over == Over::Keep && self.is_written(put.kind, &put.key)) {
             return;
         }
         let name = entry_name(None, put.kind, &put.key).hex();
@@ -203,9 +214,10 @@ impl Shared {
         let remote = &self.tiers.tiers[at].remote;
         let mut load = |digest: &Digest| self.store.directory(digest);
         let survey = Survey::of::<StoreError>(&put.trees, &put.blobs, &mut load)?;
-        let known = |pack: &[u8; 32]| self.state().known.get(&(at, *pack)).copied();
+        let home = self.tiers.home(at);
+        let known = |pack: &[u8; 32]| self.state().known.get(&(home, *pack)).copied();
         // Where something was missing, nothing is taken to be there.
-        let careful = put.replace || self.tiers.memory().careful;
+        let careful = put.over == Over::Mend || self.tiers.memory().careful;
         let (packing, parts) =
             pack(&self.store, &survey, scratch.path(), &|pack| if careful { None } else { known(pack) })?;
         let sent: u64 = parts.iter().map(|(digest, _)| digest.size).sum();
@@ -221,7 +233,7 @@ impl Shared {
             blobs: put.blobs.clone(),
             packing,
         };
-        let condition = if put.replace { Condition::Always } else { Condition::Absent };
+        let condition = if put.over == Over::Keep { Condition::Absent } else { Condition::Always };
         let written = self.write_parcel(at, &parcel, &condition)?;
         if let Some((key, alternative)) = &put.manifest {
             self.write_manifest(at, key, alternative)?;
@@ -235,6 +247,7 @@ impl Shared {
 
     fn learn_packs(&self, at: usize, survey: &Survey, packing: &Packing) {
         use crate::remote::pack::Unit;
+        let at = self.tiers.home(at);
         let mut state = self.state();
         for (files, (unit, _)) in survey.packs().iter().zip(&packing.packs) {
             if let Unit::Blob(digest) = unit {
@@ -327,7 +340,11 @@ impl Put {
         if let Some((key, alternative)) = &self.manifest {
             out.str(key).bytes(&Manifest { alternatives: vec![alternative.clone()] }.encode());
         }
-        out.bool(self.replace);
+        out.u8(match self.over {
+            Over::Keep => 0,
+            Over::Replace => 1,
+            Over::Mend => 2,
+        });
         out.finish()
     }
 
@@ -349,8 +366,13 @@ impl Put {
         } else {
             None
         };
-        let replace = reader.bool()?;
+        let over = match reader.u8()? {
+            0 => Over::Keep,
+            1 => Over::Replace,
+            2 => Over::Mend,
+            _ => return Err(reader.invalid("what happens to an entry")),
+        };
         reader.finish()?;
-        Ok(Put { kind, key, record, trees, blobs, manifest, replace })
+        Ok(Put { kind, key, record, trees, blobs, manifest, over })
     }
 }
