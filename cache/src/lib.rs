@@ -34,7 +34,7 @@ pub use probe::{Answer, FileKind, Probe};
 pub use record::{RecordEntry, RecordKind};
 pub use stamp::{FileStamp, stamp, stamp_at};
 pub use stat_cache::{GRANULARITY, StatCache};
-pub use store::{Link, Scratch, Store};
+pub use store::{Link, Scratch, Source, Store};
 pub use swap::swap_in;
 pub use tree::{Directory, Node, TreeError};
 pub use tree_builder::TreeBuilder;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use relgraph_cache::Store;
+use relgraph_cache::remote::Shared;
 
 use crate::action::StepContext;
 use crate::cancel::Cancel;
@@ -14,6 +15,7 @@ use crate::execute::Needs;
 use crate::graph::Graph;
 use crate::inspect::{Inspection, inspect};
 use crate::observe::{Observer, RunReport, StepReport};
+use crate::permits::Permits;
 use crate::plan::{PlannedStep, plan};
 use crate::result::StepResult;
 use crate::sandbox::{Sandboxer, Stream};
@@ -38,6 +40,9 @@ pub struct Engine {
     pub previous: Checkout,
     /// Stops the build.
     pub cancel: Cancel,
+    /// Remotes that results are looked up in, and written to.
+    pub shared: Option<Arc<Shared>>,
+    pub(crate) permits: Permits,
     session: Mutex<Session>,
 }
 
@@ -60,6 +65,8 @@ impl Engine {
             force: BTreeSet::new(),
             previous: Checkout::default(),
             cancel: Cancel::new(),
+            shared: None,
+            permits: Permits::default(),
             session: Mutex::default(),
         }
     }

@@ -17,6 +17,7 @@ pub mod key;
 mod lookup;
 mod observe;
 mod outcome;
+mod permits;
 mod plan;
 mod result;
 pub mod runlog;

@@ -20,6 +20,7 @@ use super::context::Context;
 use super::exit;
 use super::kept::{self, Provenance};
 use super::session::{Paths, ReleaseArgs, Session, identity};
+use super::sharing;
 use super::stop::Stop;
 use crate::render::progress::Progress;
 use crate::render::summary::{BuiltPackage, BuiltRelease, Summary};
@@ -75,11 +76,30 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         Stop::failed(Diagnostic::error(format!("cannot create {}: {e}", paths.kept.display())).hint(hint))
     })?;
     session.stop_on_signals();
+    if let Some(shared) = &session.shared {
+        shared.resume();
+    }
+    let built = build_with(context, &session, &paths, state.as_ref(), started, began);
+    // What was made is of use to others whether or not the build came to its end.
+    if let Some(shared) = &session.shared {
+        sharing::drain(context, shared, &session.engine.cancel);
+    }
+    built
+}
+
+fn build_with(
+    context: &Context,
+    session: &Session,
+    paths: &Paths,
+    state: Option<&State>,
+    started: SystemTime,
+    began: Instant,
+) -> Result<ExitCode, Stop> {
     let provenance = Provenance::ask(session.lowering.root.clone(), &context.env);
     let times =
         session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
     let progress = Progress::new(context, times, session.engine.jobs);
-    let outcome = run_steps(&session, &progress);
+    let outcome = run_steps(session, &progress);
     progress.finish();
     let report = session.engine.report();
     let mut run = Run::of(&session.lowering.file.release, started, &report);
@@ -113,8 +133,8 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     };
     context.complain(&ready.lowered.warnings);
-    context.complain(&noticed(&session, &report));
-    let looked = findings(&session, &report)?;
+    context.complain(&noticed(session, &report));
+    let looked = findings(session, &report)?;
     let findings = looked.clone().unwrap_or_default();
     let file = &session.lowering.file;
     let judged = preflight::judge(&findings, &file.preflight, &session.lowering.root);
@@ -128,9 +148,9 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     }
     let kept = (&mut run, provenance);
-    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, looked, kept)?;
+    let summary = deliver(session, paths, state, &ready, &report, looked, kept)?;
     let summary = summary.with_warnings(judged.warnings);
-    keep_state(context, &session, &paths, &ready, &report, &summary);
+    keep_state(context, session, paths, &ready, &report, &summary);
     session.store().index().flush();
     summary.took(began.elapsed()).print(context);
     Ok(exit::DONE)
@@ -210,6 +230,9 @@ fn deliver(
     let built = kept::Built { tree, version: &version, facts: facts.as_ref(), findings: findings.clone() };
     let record = kept::record(session, ready, report, provenance, built);
     deliver::record(store, &record).map_err(wrong)?;
+    if let Some(shared) = &session.shared {
+        sharing::publish(shared, &record);
+    }
     run.made = serde_json::to_value(record.brief()).ok();
     // The run is known without it.
     let _ = run.record(store.index());

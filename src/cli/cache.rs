@@ -109,6 +109,6 @@ fn roots(kind: RecordKind, bytes: &[u8]) -> Vec<Digest> {
             Ok(record) => vec![record.tree],
             Err(_) => Vec::new(),
         },
-        RecordKind::Manifest | RecordKind::Parts => Vec::new(),
+        RecordKind::Manifest | RecordKind::Parts | RecordKind::Where | RecordKind::Pending => Vec::new(),
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use relgraph_cache::remote::Tiers;
 use relgraph_cache::{Store, StoreError};
 use relgraph_rules::diagnostic::Diagnostic;
 
@@ -20,6 +22,8 @@ pub struct Context {
     pub colour: bool,
     /// Whether output is coloured.
     pub colour_out: bool,
+    /// The remotes of this command: what was found out about them outlives a build that starts over.
+    pub(super) tiers: OnceLock<Arc<Tiers>>,
 }
 
 impl Context {
@@ -37,7 +41,7 @@ impl Context {
         };
         let colour = wanted(std::io::stderr().is_terminal());
         let colour_out = wanted(std::io::stdout().is_terminal());
-        Context { global, env, colour, colour_out }
+        Context { global, env, colour, colour_out, tiers: OnceLock::new() }
     }
 
     /// Where the store is.

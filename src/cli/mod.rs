@@ -24,6 +24,7 @@ mod run;
 mod sandbox_exec;
 mod schema;
 mod session;
+mod sharing;
 mod show;
 mod stop;
 pub mod upgrade;

@@ -86,7 +86,7 @@ struct Sources<'a> {
 
 /// Where results are shared. `release` is release.yaml and its folder, for commands that are about one; `offline`: no remote
 /// is asked for anything.
-pub fn sharing(
+pub fn configured(
     context: &Context,
     release: Option<(&ReleaseFile, &Path)>,
     offline: bool,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
+use relgraph_cache::remote::Shared;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
 use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
 use relgraph_rules::diagnostic::Diagnostic;
@@ -14,6 +15,7 @@ use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
 use super::remotes::without_secrets;
+use super::sharing;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
 pub fn environment(text: &str) -> Result<String, String> {
@@ -164,6 +166,8 @@ pub struct Session {
     pub engine: Engine,
     /// Digests of files that did not move.
     pub stat: Arc<StatCache>,
+    /// Remotes behind the store.
+    pub shared: Option<Arc<Shared>>,
 }
 
 impl Session {
@@ -172,6 +176,7 @@ impl Session {
         let file = read_file(args, paths)?;
         let boxed = |e: Box<Diagnostic>| vec![*e];
         let store = context.store().map_err(boxed)?;
+        let shared = sharing::open(context, Some(&file), &store);
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);
@@ -180,6 +185,7 @@ impl Session {
         lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
         lowering.names = Some(paths.kept.join("names"));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
+        engine.shared = shared.clone();
         engine.env = env;
         engine.keep_going = args.keep_going;
         engine.previous = Checkout::load(&paths.checkout());
@@ -187,7 +193,7 @@ impl Session {
         if let Some(jobs) = args.jobs {
             engine.jobs = usize::from(jobs);
         }
-        Ok(Session { lowering, engine, stat })
+        Ok(Session { lowering, engine, stat, shared })
     }
 
     /// Ends the build well when the user interrupts it.

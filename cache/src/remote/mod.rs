@@ -8,12 +8,17 @@
 //! beside the entry that speaks of it: whoever reads the entry knows it as well. It is never trusted: bytes that arrive have
 //! the BLAKE3 hash that was asked for, or they are not used.
 
+mod deliver;
 mod folder;
 mod grpc;
 mod http;
 mod object;
+mod pack;
+mod parcel;
 pub mod runtime;
+mod shared;
 mod spec;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +27,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::Digest;
+pub use pack::{MAX_FILE, MAX_TREE};
+pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
+pub use trust::{Distrust, Trust};
 
 /// The largest entry that is read or written, in bytes.
 pub const MAX_ENTRY: usize = 16 << 20;

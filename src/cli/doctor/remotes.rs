@@ -5,14 +5,14 @@ use std::path::Path;
 use relgraph_rules::schema::ReleaseFile;
 
 use crate::cli::context::Context;
-use crate::cli::remotes::sharing;
+use crate::cli::remotes::configured;
 use crate::render::doctor::{Check, State};
 
 /// Looks at every remote.
 pub fn checks(context: &Context, file: Option<&ReleaseFile>, checks: &mut Vec<Check>) {
     let folder = std::env::current_dir().unwrap_or_default();
     let release = file.map(|file| (file, folder.as_path() as &Path));
-    let sharing = match sharing(context, release, false) {
+    let sharing = match configured(context, release, false) {
         Ok(sharing) => sharing,
         Err(complaints) => {
             checks.extend(complaints.into_iter().map(|complaint| Check {

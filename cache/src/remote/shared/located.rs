@@ -1,0 +1,105 @@
+//! What is promised: parcels whose bytes are with a remote, and in which unit each file is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Shared, State, learn};
+use crate::Digest;
+use crate::RecordKind;
+use crate::remote::pack::{Packing, Survey, Unfit, Unit};
+use crate::remote::parcel::Parcel;
+
+/// A parcel that a remote has.
+pub(super) struct Located {
+    pub tier: usize,
+    pub kind: RecordKind,
+    pub key: String,
+    pub trees: Vec<Digest>,
+    pub blobs: Vec<Digest>,
+    pub packing: Packing,
+    /// Its units with what is in each, once the spine was read.
+    pub units: HashMap<[u8; 32], Load>,
+    pub opened: bool,
+    pub lost: bool,
+}
+
+/// What is in one unit.
+#[derive(Clone)]
+pub(super) struct Load {
+    pub unit: Unit,
+    pub files: Arc<Vec<Digest>>,
+}
+
+/// A name for a unit within its parcel.
+pub(super) fn unit_name(unit: &Unit) -> [u8; 32] {
+    match unit {
+        Unit::Inline(frame) => Digest::of(frame).hash,
+        Unit::Blob(digest) => digest.hash,
+    }
+}
+
+impl Shared {
+    pub(super) fn promise(&self, tier: usize, parcel: Parcel) {
+        if parcel.trees.is_empty() && parcel.blobs.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let at = state.located.len();
+        for root in parcel.trees.iter().chain(&parcel.blobs) {
+            state.roots.insert(root.hash, at);
+        }
+        state.located.push(Located {
+            tier,
+            kind: parcel.kind,
+            key: parcel.key,
+            trees: parcel.trees,
+            blobs: parcel.blobs,
+            packing: parcel.packing,
+            units: HashMap::new(),
+            opened: false,
+            lost: false,
+        });
+    }
+}
+
+impl State {
+    /// Notes in which unit each file of a parcel is, now that its directories are known.
+    pub(super) fn open(&mut self, at: usize, home: usize, survey: &Survey) -> Result<(), Unfit> {
+        let located = &mut self.located[at];
+        let mut files = survey.files.iter().filter(|file| file.size < crate::remote::pack::LARGE);
+        let mut loads: Vec<Load> = Vec::new();
+        for (unit, count) in &located.packing.packs {
+            let pack: Vec<Digest> = files.by_ref().take(*count as usize).copied().collect();
+            if pack.len() != *count as usize {
+                return Err(Unfit::Damaged);
+            }
+            loads.push(Load { unit: unit.clone(), files: Arc::new(pack) });
+        }
+        let large = survey.large();
+        if files.next().is_some() || large.len() != located.packing.large.len() {
+            return Err(Unfit::Damaged);
+        }
+        for (unit, file) in located.packing.large.iter().zip(large) {
+            loads.push(Load { unit: unit.clone(), files: Arc::new(vec![file]) });
+        }
+        located.opened = true;
+        located.units = loads.iter().map(|load| (unit_name(&load.unit), load.clone())).collect();
+        for load in &loads {
+            let name = unit_name(&load.unit);
+            for file in load.files.iter() {
+                self.files.entry(file.hash).or_insert((at, name));
+            }
+            if let Unit::Blob(digest) = load.unit {
+                learn(self, home, &load.files, digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a promise back.
+    pub(super) fn lose(&mut self, at: usize) {
+        self.located[at].lost = true;
+        self.roots.retain(|_, located| *located != at);
+        self.files.retain(|_, (located, _)| *located != at);
+    }
+}

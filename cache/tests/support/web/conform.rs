@@ -1,0 +1,105 @@
+//! What every remote must do.
+
+use std::collections::BTreeSet;
+
+use relgraph_cache::Digest;
+use relgraph_cache::remote::{Access, Condition, RemoteErrorKind, RemoteSpec};
+
+use super::{blob, client, fetch, file_blob, name, noise};
+
+/// Whether a server keeps to the conditions under which an entry is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    Kept,
+    Ignored,
+}
+
+/// What every remote must do; `spec` says where it is, and it must be empty.
+pub fn conforms(spec: &RemoteSpec, conditions: Conditions) {
+    entries(spec, conditions);
+    blobs(spec);
+    reading_only(spec);
+}
+
+fn entries(spec: &RemoteSpec, conditions: Conditions) {
+    let remote = client(spec, Access::ReadWrite);
+    let this = name("an entry");
+    assert_eq!(remote.get(&this).unwrap(), None);
+    assert!(remote.put(&this, b"first", &[], &Condition::Absent).unwrap());
+    let first = remote.get(&this).unwrap().unwrap();
+    assert_eq!(first.bytes, b"first");
+
+    let other = remote.put(&this, b"second", &[], &Condition::Absent).unwrap();
+    let found = remote.get(&this).unwrap().unwrap();
+    match conditions {
+        Conditions::Kept => assert_eq!((other, &found), (false, &first)),
+        Conditions::Ignored => assert!(other == (found.bytes == b"second")),
+    }
+    if let Some(version) = found.version.clone() {
+        let unchanged = Condition::Unchanged(version);
+        assert!(remote.put(&this, b"third, which is longer", &[], &unchanged).unwrap());
+        let third = remote.get(&this).unwrap().unwrap();
+        assert_eq!(third.bytes, b"third, which is longer");
+        assert_ne!(third.version, found.version);
+        if conditions == Conditions::Kept {
+            assert!(!remote.put(&this, b"fourth", &[], &unchanged).unwrap());
+            assert_eq!(remote.get(&this).unwrap().unwrap(), third);
+            assert!(!remote.put(&name("never"), b"fifth", &[], &unchanged).unwrap());
+            assert_eq!(remote.get(&name("never")).unwrap(), None);
+        }
+    } else {
+        assert_eq!(conditions, Conditions::Ignored, "a version is what conditions are about");
+    }
+    assert!(remote.put(&this, b"", &[], &Condition::Always).unwrap());
+    assert_eq!(remote.get(&this).unwrap().unwrap().bytes, b"");
+    let large = noise(1, 3 << 20);
+    assert!(remote.put(&name("large"), &large, &[], &Condition::Always).unwrap());
+    assert_eq!(client(spec, Access::Read).get(&name("large")).unwrap().unwrap().bytes, large);
+}
+
+fn blobs(spec: &RemoteSpec) {
+    let remote = client(spec, Access::ReadWrite);
+    let scratch = tempfile::tempdir().unwrap();
+    let large = noise(2, 50_000_000);
+    let mut all = vec![blob(Vec::new()), blob(b"small".to_vec()), file_blob(scratch.path(), &large)];
+    all.push(blob(noise(3, 1_000_000)));
+    all.extend((0..3000).map(|n| blob(noise(1000 + n, 200 + n as usize))));
+    let digests: Vec<Digest> = all.iter().map(|(digest, _)| *digest).collect();
+    let absent = Digest::of(b"never stored");
+
+    assert_eq!(remote.missing(&[]).unwrap(), []);
+    remote.store(Vec::new()).unwrap();
+    assert_eq!(fetch(&*remote, &[]).1, Ok(()));
+    assert_eq!(remote.missing(&digests).unwrap().len(), digests.len());
+    remote.store(all.clone()).unwrap();
+    assert_eq!(remote.missing(&[&digests[..], &[absent]].concat()).unwrap(), [absent]);
+    remote.store(all[..100].to_vec()).unwrap();
+    assert!(remote.put(&name("result"), b"a result", &digests, &Condition::Absent).unwrap());
+
+    // Somebody else, who knows what the entry says.
+    let reader = client(spec, Access::Read);
+    assert_eq!(reader.get(&name("result")).unwrap().unwrap().bytes, b"a result");
+    assert_eq!(reader.missing(&[&digests[..], &[absent]].concat()).unwrap(), [absent]);
+    let (brought, result) = fetch(&*reader, &[&[absent], &digests[..]].concat());
+    result.unwrap();
+    assert_eq!(brought.len(), digests.iter().collect::<BTreeSet<_>>().len() + 1);
+    for (digest, bytes) in &brought {
+        match bytes {
+            None => assert_eq!(*digest, absent),
+            Some(bytes) => assert_eq!(Digest::of(bytes), *digest),
+        }
+    }
+    assert!(!remote.describe().unwrap().is_empty());
+    assert!(!reader.describe().unwrap().is_empty());
+}
+
+fn reading_only(spec: &RemoteSpec) {
+    let reader = client(spec, Access::Read);
+    let denied = |result: Result<(), relgraph_cache::remote::RemoteError>| {
+        assert_eq!(result.unwrap_err().kind, RemoteErrorKind::Denied);
+    };
+    denied(reader.put(&name("an entry"), b"mine", &[], &Condition::Always).map(|_| ()));
+    denied(reader.store(vec![blob(b"mine".to_vec())]));
+    assert_eq!(client(spec, Access::Read).get(&name("an entry")).unwrap().unwrap().bytes, b"");
+    assert_eq!(client(spec, Access::ReadWrite).missing(&[Digest::of(b"mine")]).unwrap().len(), 1);
+}
