@@ -11,9 +11,11 @@
 mod folder;
 mod grpc;
 mod http;
+mod keys;
 mod object;
 pub mod runtime;
 mod spec;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::Digest;
+pub use keys::{KeyError, MAX_KEY_NAME, PublicKey, SecretKey, is_key_name};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
+pub use trust::{Distrust, MAX_SIGNATURES, Opened, Trust};
 
 /// The largest entry that is read or written, in bytes.
 pub const MAX_ENTRY: usize = 16 << 20;
