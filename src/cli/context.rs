@@ -72,6 +72,13 @@ impl Context {
         Store::open(&dir).map_err(|error| Box::new(store_trouble(&dir, &error)))
     }
 
+    /// Something was damaged or gone, and is made again. Where a remote lost it, that was said.
+    pub fn made_again(&self, what: &str) {
+        if !self.tiers.get().is_some_and(|tiers| tiers.has_lost()) {
+            self.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+        }
+    }
+
     /// Whether the report is for programs.
     pub fn json(&self) -> bool {
         self.global.format == Format::Json

@@ -82,7 +82,6 @@ impl State {
         for (unit, file) in located.packing.large.iter().zip(large) {
             loads.push(Load { unit: unit.clone(), files: Arc::new(vec![file]) });
         }
-        located.opened = true;
         located.units = loads.iter().map(|load| (unit_name(&load.unit), load.clone())).collect();
         for load in &loads {
             let name = unit_name(&load.unit);
