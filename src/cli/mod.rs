@@ -12,6 +12,7 @@ mod exit;
 mod graph;
 mod init;
 mod kept;
+mod key;
 mod log;
 mod plan;
 mod preflight;

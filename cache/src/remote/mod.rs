@@ -12,6 +12,7 @@ mod deliver;
 mod folder;
 mod grpc;
 mod http;
+mod keys;
 mod object;
 mod pack;
 mod parcel;
@@ -27,10 +28,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::Digest;
+pub use keys::{KeyError, MAX_KEY_NAME, PublicKey, SecretKey, is_key_name};
 pub use pack::{MAX_FILE, MAX_TREE};
 pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
-pub use trust::{Distrust, Trust};
+pub use trust::{Distrust, MAX_SIGNATURES, Opened, Trust};
 
 /// The largest entry that is read or written, in bytes.
 pub const MAX_ENTRY: usize = 16 << 20;
