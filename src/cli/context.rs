@@ -5,11 +5,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use relgraph_cache::remote::Tiers;
+use relgraph_cache::remote::{Shared, Tiers};
 use relgraph_cache::{Store, StoreError};
 use relgraph_rules::diagnostic::Diagnostic;
 
-use super::{Format, Global};
+use super::{Format, Global, sharing};
 use crate::render::{diagnostic, page, say, tell};
 
 /// The surroundings of one command.
@@ -24,6 +24,8 @@ pub struct Context {
     pub colour_out: bool,
     /// The remotes of this command: what was found out about them outlives a build that starts over.
     pub(super) tiers: OnceLock<Arc<Tiers>>,
+    /// The remotes behind the store that this command looks into.
+    shared: OnceLock<Option<Arc<Shared>>>,
 }
 
 impl Context {
@@ -41,7 +43,7 @@ impl Context {
         };
         let colour = wanted(std::io::stderr().is_terminal());
         let colour_out = wanted(std::io::stdout().is_terminal());
-        Context { global, env, colour, colour_out, tiers: OnceLock::new() }
+        Context { global, env, colour, colour_out, tiers: OnceLock::new(), shared: OnceLock::new() }
     }
 
     /// Where the store is.
@@ -70,6 +72,18 @@ impl Context {
     pub fn store(&self) -> Result<Store, Box<Diagnostic>> {
         let dir = self.cache_dir()?;
         Store::open(&dir).map_err(|error| Box::new(store_trouble(&dir, &error)))
+    }
+
+    /// Opens the store, with the remotes behind it.
+    pub fn shared_store(&self) -> Result<Store, Box<Diagnostic>> {
+        let store = self.store()?;
+        self.shared.get_or_init(|| sharing::open(self, sharing::here().as_ref(), &store));
+        Ok(store)
+    }
+
+    /// The remotes behind the store, where it was opened with them.
+    pub fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.get().cloned().flatten()
     }
 
     /// Something was damaged or gone, and is made again. Where a remote lost it, that was said.

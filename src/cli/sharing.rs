@@ -1,5 +1,6 @@
 //! The remotes of a command: connected as they are configured, put behind the store, told of, and waited for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ use crate::render::{diagnostic, tell};
 pub fn open(context: &Context, file: Option<&ReleaseFile>, store: &Store) -> Option<Arc<Shared>> {
     let tiers = context.tiers.get_or_init(|| Arc::new(tiers(context, file)));
     (!tiers.is_empty()).then(|| Shared::new(Arc::clone(tiers), store))
+}
+
+/// release.yaml of the current folder, where there is one that can be read.
+pub fn here() -> Option<ReleaseFile> {
+    let path = Path::new("release.yaml");
+    std::fs::read(path).ok().and_then(|bytes| ReleaseFile::parse(path, &bytes).ok())
 }
 
 fn tiers(context: &Context, _file: Option<&ReleaseFile>) -> Tiers {
@@ -63,6 +70,13 @@ fn warning(event: &Event) -> Diagnostic {
         Event::Lost { url, why } => Diagnostic::warning(format!("{url}: {why}")),
         Event::Failed { url, error } => Diagnostic::warning(format!("{url}: {error}")),
     }
+}
+
+/// A release in a remote, by `NAME@VERSION`.
+pub fn release(shared: &Shared, key: &str) -> Option<ReleaseRecord> {
+    let found = shared.get(RecordKind::Release, key)?;
+    let record: ReleaseRecord = serde_json::from_slice(&found.record).ok()?;
+    found.trees.contains(&record.tree).then_some(record)
 }
 
 /// Gives a release to the remotes that are written to: by its version, and as the newest of its name.
