@@ -1,5 +1,7 @@
 //! `relgraph doctor`: what works on this machine, and what to do about the rest.
 
+mod remotes;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -28,6 +30,7 @@ pub fn run(context: &Context, _: &DoctorArgs) -> Result<ExitCode, Stop> {
     toolchain(context, file.as_ref(), &wanted, &mut checks);
     sandbox(&wanted, &mut checks);
     store(context, &mut checks);
+    remotes::checks(context, file.as_ref(), &mut checks);
     context.report(|| json(&checks), || text(&checks, context.colour_out));
     let missing = checks.iter().any(|check| check.state == State::Missing);
     Ok(if missing { exit::FAILED } else { exit::DONE })

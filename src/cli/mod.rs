@@ -19,6 +19,7 @@ mod preflight;
 mod project;
 mod quantity;
 mod reference;
+mod remotes;
 mod revision;
 mod run;
 mod sandbox_exec;
@@ -64,6 +65,9 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Where results are shared.
+    #[command(flatten)]
+    pub sharing: remotes::RemoteArgs,
 }
 
 /// How a command reports.
