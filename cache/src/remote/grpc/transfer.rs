@@ -271,7 +271,8 @@ mod tests {
     use super::*;
 
     fn divide(sizes: &[u64], limit: u64) -> Vec<Load<u64>> {
-        let capabilities = Capabilities { batch: Some(limit), ..Capabilities::unknown() };
+        let mut capabilities = Capabilities::unknown();
+        capabilities.batch = Some(limit);
         loads(sizes.to_vec(), |size| *size, &capabilities)
     }
 

@@ -15,8 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)]
 pub use buildgrid::{Door, buildgrid, token};
+#[allow(unused_imports)]
 pub use casd::{casd, casd_at};
+#[allow(unused_imports)]
 pub use nginx::{Guard, nginx};
 
 /// A server that runs until this is dropped.
