@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
     for _ in 0..REPAIRS {
         match build(context, args, began) {
             Err(Stop::Damaged(what)) => {
-                context.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+                context.made_again(&what);
             }
             ended => return ended,
         }

@@ -202,7 +202,7 @@ fn dispatch() -> ExitCode {
     let done = match &cli.command {
         Command::Init(args) => init::run(&context, args),
         Command::Build(args) => build::run(&context, args),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&context, args),
         Command::Preflight(args) => preflight::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
         Command::Why(args) => why::run(&context, args),

@@ -49,7 +49,7 @@ pub fn release(context: &Context, store: &Store, text: &str) -> Result<Revision,
     for _ in 0..REPAIRS {
         match build(context, &commit, &here, &state_file, request) {
             Err(Stop::Damaged(what)) => {
-                context.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+                context.made_again(&what);
             }
             ended => return ended,
         }

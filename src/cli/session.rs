@@ -176,7 +176,7 @@ impl Session {
         let file = read_file(args, paths)?;
         let boxed = |e: Box<Diagnostic>| vec![*e];
         let store = context.store().map_err(boxed)?;
-        let shared = sharing::open(context, Some(&file), &store);
+        let shared = sharing::open(context, Some((&file, &paths.dir)), args.offline, &store)?;
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);

@@ -9,11 +9,13 @@
 //! the BLAKE3 hash that was asked for, or they are not used.
 
 mod checkup;
+mod client;
 mod deliver;
 mod folder;
 mod grpc;
 mod http;
 mod keys;
+pub mod netrc;
 mod object;
 mod pack;
 mod parcel;
@@ -182,7 +184,7 @@ pub fn connect(spec: &RemoteSpec, variables: &Variables) -> Result<Arc<dyn Remot
     let scheme = spec.url.split_once("://").map_or("", |(scheme, _)| scheme);
     match scheme {
         "file" => folder::connect(spec),
-        "http" | "https" => http::connect(spec),
+        "http" | "https" => http::connect(spec, variables),
         "grpc" | "grpcs" => grpc::connect(spec),
         "s3" | "gs" | "az" => object::connect(spec, variables),
         _ => Err(RemoteError::new(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use relgraph_cache::remote::{Access, Credentials, RemoteSpec, Secret};
+use relgraph_cache::remote::{Access, Credentials, RemoteSpec, Secret, netrc};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::schema::{RemoteAddress, RemoteSettings, variable as reference};
 
@@ -247,13 +247,14 @@ fn is_loopback(host: Option<&str>) -> bool {
 
 /// What netrc knows of a host.
 fn netrc(env: &BTreeMap<String, String>, address: &RemoteAddress) -> Option<(String, Secret)> {
+    let plain = address.scheme() == "grpc" && !is_loopback(address.host.as_deref());
+    // Whoever did not say that this host is to see a password in the open does not mean it.
+    if !address.takes_credentials() || plain {
+        return None;
+    }
     let file =
         variable(env, "NETRC").map(PathBuf::from).or_else(|| home(env).map(|home| home.join(".netrc")))?;
     let text = std::fs::read_to_string(file).ok()?;
-    find_in_netrc(&text, address.host.as_deref()?)
-}
-
-/// Seam: to be `relgraph_cache::remote::netrc::find`.
-fn find_in_netrc(_text: &str, _host: &str) -> Option<(String, Secret)> {
-    None
+    let (user, password) = netrc::find(&text, address.host.as_deref()?)?;
+    Some((user, Secret::new(password)))
 }

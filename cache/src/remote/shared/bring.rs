@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    fn open_spine(&self, at: usize) {
+    pub(super) fn open_spine(&self, at: usize) {
         let (tier, unit, size, trees, blobs) = {
             let mut state = self.state();
             loop {
@@ -73,9 +73,11 @@ impl Shared {
         };
         let opened = self.frame(tier, &unit).and_then(|frame| {
             let (survey, directories) = open_spine(&frame, size, &trees, &blobs)?;
+            // Promised before they can be found in a directory: whoever reads one may ask for what is in it at once.
+            self.state().open(at, self.tiers.home(tier), &survey)?;
             self.store.put_bytes(&[]).map_err(Unfit::Store)?;
             self.store.put_encoded(&directories).map_err(Unfit::Store)?;
-            self.state().open(at, self.tiers.home(tier), &survey)?;
+            self.state().located[at].opened = true;
             Ok(())
         });
         if let Err(error) = opened {

@@ -137,6 +137,11 @@ impl Tiers {
         self.tiers.iter().any(|tier| tier.access == Access::ReadWrite)
     }
 
+    /// Whether bytes that a remote had promised could not be had.
+    pub fn has_lost(&self) -> bool {
+        self.memory().careful
+    }
+
     /// What went over the wire so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -320,6 +325,16 @@ impl Shared {
         let ids = self.noted(kind, key).map(|(_, ids)| ids).unwrap_or_default();
         let mut written = self.tiers.tiers.iter().filter(|tier| tier.access == Access::ReadWrite);
         written.all(|tier| ids.contains(&tier.id()))
+    }
+
+    /// Whether what a record needs is still where it was written, as far as there is reason to ask: bytes were missing before.
+    fn is_intact(&self, kind: RecordKind, key: &str) -> bool {
+        if !self.tiers.memory().careful {
+            return true;
+        }
+        let Some((parcel, _)) = self.noted(kind, key) else { return false };
+        let mut tiers = self.tiers.tiers.iter().enumerate();
+        tiers.all(|(at, tier)| tier.access != Access::ReadWrite || self.has_all(at, &parcel))
     }
 
     /// Where a record was found or written.

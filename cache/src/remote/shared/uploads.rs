@@ -81,8 +81,15 @@ impl Uploads {
 impl Shared {
     /// Writes a record to every remote that is written to, in the background. One that is known to be there is not written again.
     pub fn put(self: &Arc<Self>, put: &Put) {
-        if !self.tiers.is_writable() || (put.over == Over::Keep && self.is_written(put.kind, &put.key)) {
+        if !self.tiers.is_writable() {
             return;
+        }
+        let mut put = put.clone();
+        if put.over == Over::Keep && self.is_written(put.kind, &put.key) {
+            if self.is_intact(put.kind, &put.key) {
+                return;
+            }
+            put.over = Over::Mend;
         }
         let name = entry_name(None, put.kind, &put.key).hex();
         // On disk first: a process that ends early leaves it to the next.
