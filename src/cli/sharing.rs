@@ -104,8 +104,8 @@ fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
     Put { kind, key, record, trees: vec![tree], blobs: Vec::new(), manifest: None, over }
 }
 
-/// Waits for what is being written.
-pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
+/// Waits for what is being written; says how much is left.
+pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) -> usize {
     let mut told = false;
     let limit = context.team.get().map_or(Duration::ZERO, |team| team.upload_wait);
     let left = shared.drain(limit, &|| cancel.is_cancelled(), &mut |waiting| {
@@ -118,4 +118,5 @@ pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
         let message = format!("{} results were not written to the remote", left.records);
         context.complain(&[Diagnostic::warning(message).hint("the next build goes on with them")]);
     }
+    left.records
 }
