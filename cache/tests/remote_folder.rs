@@ -11,7 +11,7 @@ use web::{at, client};
 fn a_folder_does_what_every_remote_does() {
     let root = tempfile::tempdir().unwrap();
     let spec = at(&format!("file://{}/shared%20folder", root.path().display()));
-    conforms(&spec, Conditions::Kept);
+    conforms(spec, Conditions::Kept);
     assert!(root.path().join("shared folder/VERSION").is_file());
 }
 

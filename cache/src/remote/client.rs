@@ -21,6 +21,15 @@ pub(super) enum Identity {
     Nobody,
 }
 
+/// Which versions of HTTP are offered to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 and HTTP/1.1.
+    All,
+    /// HTTP/1.1: each transfer has a connection, which is what object stores are made for.
+    One,
+}
+
 fn config(path: &Path, why: &dyn std::fmt::Display) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Config, format!("{}: {why}", path.display()))
 }
@@ -36,7 +45,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RemoteError
 }
 
 /// TLS as *ring* does it, with the system's authorities and the ones that were named.
-fn tls(spec: &RemoteSpec, identity: Identity) -> Result<ClientConfig, RemoteError> {
+fn tls(spec: &RemoteSpec, identity: Identity, versions: Versions) -> Result<ClientConfig, RemoteError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &spec.authorities {
         for certificate in certificates(path)? {
@@ -63,7 +72,10 @@ fn tls(spec: &RemoteSpec, identity: Identity) -> Result<ClientConfig, RemoteErro
         }
         _ => builder.with_no_client_auth(),
     };
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = match versions {
+        Versions::All => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::One => vec![b"http/1.1".to_vec()],
+    };
     Ok(tls)
 }
 
@@ -72,15 +84,19 @@ pub(super) fn client(
     spec: &RemoteSpec,
     variables: &Variables,
     identity: Identity,
+    versions: Versions,
 ) -> Result<reqwest::Client, RemoteError> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(spec, identity)?)
+        .tls_backend_preconfigured(tls(spec, identity, versions)?)
         .user_agent(concat!("relgraph/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .connect_timeout(spec.limits.connect)
         .pool_max_idle_per_host(spec.limits.parallel.max(1))
         .http2_adaptive_window(true)
         .no_proxy();
+    if versions == Versions::One {
+        builder = builder.http1_only();
+    }
     for proxy in proxies(variables)? {
         builder = builder.proxy(proxy);
     }

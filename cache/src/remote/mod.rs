@@ -13,6 +13,7 @@ mod deliver;
 mod folder;
 mod grpc;
 mod http;
+mod moving;
 pub mod netrc;
 mod object;
 pub mod runtime;
