@@ -145,13 +145,7 @@ pub(super) fn trouble(error: reqwest::Error) -> RemoteError {
     let (mut text, mut kind) = (error.to_string(), None);
     let mut source = std::error::Error::source(&error);
     while let Some(found) = source {
-        if let Some(tls) = found.downcast_ref::<rustls::Error>() {
-            kind = Some(tls_kind(tls));
-        } else if let Some(io) = found.downcast_ref::<std::io::Error>()
-            && let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
-            kind = Some(tls_kind(tls));
-        }
+        kind = kind.or(in_tls(found));
         let next = found.to_string();
         if !text.contains(&next) {
             text = format!("{text}: {next}");
@@ -184,6 +178,15 @@ pub(super) fn was_not_taken(error: &reqwest::Error) -> bool {
         source = found.source();
     }
     false
+}
+
+/// What kind of trouble with TLS an error is or wraps. One of input and output does not name what it wraps as its source.
+fn in_tls(error: &(dyn std::error::Error + 'static)) -> Option<RemoteErrorKind> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_kind(tls));
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    in_tls(io.get_ref()?)
 }
 
 fn tls_kind(error: &rustls::Error) -> RemoteErrorKind {

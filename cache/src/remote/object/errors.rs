@@ -36,7 +36,9 @@ impl Object {
                 };
                 (kind, words)
             }
-            (Error::NotFound { .. }, _) => (RemoteErrorKind::Refused, "there is no such bucket".to_owned()),
+            (Error::NotFound { .. }, _) | (Error::Generic { .. }, None) if status == Some(404) => {
+                (RemoteErrorKind::Refused, "there is no such bucket".to_owned())
+            }
             (Error::PermissionDenied { .. } | Error::Unauthenticated { .. }, _) => {
                 (RemoteErrorKind::Denied, format!("{} when {what}", status.unwrap_or(403)))
             }

@@ -6,14 +6,18 @@ pub mod conform;
 pub mod nginx;
 pub mod s3;
 pub mod server;
+pub mod stub;
 pub mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use relgraph_cache::Digest;
-use relgraph_cache::remote::{Access, Body, EntryName, Remote, RemoteError, RemoteSpec, Variables, connect};
+use relgraph_cache::remote::{
+    Access, Body, EntryName, Limits, Remote, RemoteError, RemoteSpec, Variables, connect,
+};
 
 /// A remote and what is known of it: what a client is made from.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +47,12 @@ pub fn client(spec: &RemoteSpec, access: Access) -> Arc<dyn Remote> {
 /// A remote at an address, with nothing to show.
 pub fn at(url: &str) -> RemoteSpec {
     RemoteSpec { url: url.to_owned(), ..RemoteSpec::default() }
+}
+
+/// Limits that a test can wait for.
+pub fn impatient() -> Limits {
+    let short = Duration::from_millis(400);
+    Limits { connect: short, call: short, idle: short, parallel: 4 }
 }
 
 /// The name of an entry.
