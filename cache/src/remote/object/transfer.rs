@@ -91,7 +91,7 @@ impl Object {
         let read = async {
             let mut found = 0;
             while let Some(piece) = pieces.next().await {
-                let piece = piece.map_err(|error| self.error(&error, None, what))?;
+                let piece = piece.map_err(|error| self.error(&error, Some(200), what))?;
                 moved.add(piece.len());
                 found += piece.len() as u64;
                 if found > size {
