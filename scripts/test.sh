@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 # examples/front-end bundles, and a browser for the pages that are made.
 scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
   script=bsdutils shellcheck dpkg-source=dpkg-dev npm chromium
+# The servers that teams share results on, and certificates for them.
+scripts/packages.sh nginx=nginx-light apache2 openssl
+scripts/s3s-fs.sh
 
 scripts/check.sh
 cargo test --workspace --locked --no-fail-fast "$@"

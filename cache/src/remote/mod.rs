@@ -14,6 +14,7 @@ mod folder;
 mod grpc;
 mod http;
 mod keys;
+mod moving;
 pub mod netrc;
 mod object;
 mod pack;
