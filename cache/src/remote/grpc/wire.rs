@@ -18,6 +18,8 @@ use tonic::codegen::{BoxFuture, Service, StdError};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::status::{HTTP, NOTHING_MOVED};
+
 /// How many bytes of a request are handed to the connection at once: it must be seen that they move.
 const PIECE: usize = 64 << 10;
 
@@ -133,11 +135,11 @@ fn not_grpc(status: http::StatusCode) -> Option<Status> {
         400..=499 => Code::FailedPrecondition,
         _ => Code::Unknown,
     };
-    Some(Status::new(code, format!("HTTP {status}")))
+    Some(Status::new(code, format!("{HTTP}{status}")))
 }
 
 fn stalled(idle: Duration) -> Status {
-    Status::new(Code::DeadlineExceeded, format!("nothing moved for {} s", idle.as_secs_f32()))
+    Status::new(Code::DeadlineExceeded, format!("{NOTHING_MOVED}{} s", idle.as_secs_f32()))
 }
 
 /// Ends when nothing has moved for so long.
