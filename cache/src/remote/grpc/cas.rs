@@ -18,7 +18,7 @@ use super::zstandard;
 use crate::Digest;
 
 /// How many blobs one question is about.
-const QUESTION: usize = 10_000;
+const QUESTION: usize = 4_000;
 
 /// What the server may answer beside the bytes that were asked for.
 const ROOM: u64 = 64 << 10;
