@@ -201,6 +201,30 @@ fn nginx_asks_for_a_certificate_or_a_password() {
 }
 
 #[test]
+fn many_may_use_it_at_once() {
+    let server = servers::casd();
+    let spec = at(format!("grpc://{}", server.address));
+    let (shared, sizes) = (client(&spec), [100, 40_000, 1_500_000, 9_000_000]);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (shared, spec) = (&shared, &spec);
+            scope.spawn(move || {
+                // Some of it is the same for all.
+                let own = sizes.iter().map(|size| blob(noise(n, *size)));
+                let all: Vec<_> = own.chain(sizes.iter().map(|size| blob(noise(100, *size)))).collect();
+                let this = name(&n.to_string());
+                shared.store(all.clone()).unwrap();
+                assert!(shared.put(&this, b"x", &digests(&all), &Condition::Absent).unwrap());
+                let reader = client(spec);
+                assert!(reader.get(&this).unwrap().is_some());
+                fetch_all(&*reader, &digests(&all));
+                fetch_all(&**shared, &digests(&all));
+            });
+        }
+    });
+}
+
+#[test]
 fn what_a_server_lost_is_missing() {
     let mut server = servers::casd();
     let spec = at(format!("grpc://{}", server.address));

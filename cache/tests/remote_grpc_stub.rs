@@ -236,6 +236,23 @@ fn a_full_server_says_so() {
 }
 
 #[test]
+fn somebody_else_may_be_faster() {
+    let zstd = Manners::new(|cache| cache.supported_compressors = vec![1]);
+    for manners in [Manners::plain(), zstd] {
+        let stub = Stub::start(manners.with(Fault::Late));
+        let (remote, scratch) = (client(&hasty(&stub.url())), tempfile::tempdir().unwrap());
+        let mut all = vec![blob(vec![1; 100]), blob(noise(1, 7_000_000)), blob(vec![2; 7_000_000])];
+        all.push(file_blob(scratch.path(), &noise(2, 40_000_000)));
+        all.push(file_blob(scratch.path(), &[3; 40_000_000]));
+        for _ in 0..3 {
+            remote.store(all.clone()).unwrap();
+        }
+        assert_eq!(stub.count(), all.len());
+        fetch_all(&*remote, &digests(&all));
+    }
+}
+
+#[test]
 fn answers_that_are_not_complete_are_noticed() {
     let (stub, spec, known) = stored(Manners::plain());
     let remote = client(&spec);

@@ -49,15 +49,13 @@ fn kind(status: &Status) -> RemoteErrorKind {
         };
     }
     match status.code() {
-        Code::DeadlineExceeded => RemoteErrorKind::Timeout,
+        // Some servers call it so that the time which we gave them is over; we take nothing back.
+        Code::DeadlineExceeded | Code::Cancelled => RemoteErrorKind::Timeout,
         Code::Unauthenticated | Code::PermissionDenied => RemoteErrorKind::Denied,
         Code::ResourceExhausted => RemoteErrorKind::Full,
-        Code::Unavailable
-        | Code::Internal
-        | Code::Unknown
-        | Code::Aborted
-        | Code::Cancelled
-        | Code::DataLoss => RemoteErrorKind::Failed,
+        Code::Unavailable | Code::Internal | Code::Unknown | Code::Aborted | Code::DataLoss => {
+            RemoteErrorKind::Failed
+        }
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
