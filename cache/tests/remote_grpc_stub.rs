@@ -205,6 +205,18 @@ fn a_slow_server_is_waited_for_while_something_moves() {
 }
 
 #[test]
+fn a_slow_line_is_waited_for_while_something_moves() {
+    let stub = Stub::start(Manners::plain());
+    let proxy = Proxy::slow(&stub.address, Some(400_000));
+    let limits = Limits { parallel: 16, call: Duration::from_secs(60), ..hasty("").limits };
+    let remote = client(&RemoteSpec { limits, ..at(format!("grpc://{}", proxy.address)) });
+    let all: Vec<_> = (0..4).flat_map(|n| [blob(noise(n, 1_000_000)), blob(noise(n, 1_500_000))]).collect();
+    remote.store(all.clone()).unwrap();
+    assert!(remote.put(&name("x"), b"x", &digests(&all), &Condition::Always).unwrap());
+    fetch_all(&*remote, &digests(&all));
+}
+
+#[test]
 fn whoever_takes_his_time_with_what_arrives_loses_nothing() {
     let stub = Stub::start(Manners::new(|cache| cache.max_batch_total_size_bytes = 65536));
     let remote = client(&hasty(&stub.url()));

@@ -20,9 +20,6 @@ use super::names::Names;
 use super::status;
 use super::wire::Wire;
 
-/// How many transfers share a connection.
-const PER_CONNECTION: usize = 8;
-
 /// A server, what is known of it, and the connections to it.
 pub(super) struct Client {
     url: String,
@@ -50,15 +47,15 @@ impl Client {
     /// Nothing is sent yet.
     pub fn new(spec: &RemoteSpec) -> Result<Client, RemoteError> {
         let Address { endpoint, instance, authorization, secrets } = Address::read(spec)?;
-        let connections = spec.limits.parallel.div_ceil(PER_CONNECTION);
+        let limits = Limits { parallel: spec.limits.parallel.max(1), ..spec.limits };
         Ok(Client {
             url: spec.shown(),
             instance,
             access: spec.access,
             encrypted: spec.url.starts_with("grpcs:"),
             namespace: spec.namespace.clone(),
-            wire: Wire::new(endpoint, authorization, who_we_are(), spec.limits.idle, connections),
-            limits: Limits { parallel: spec.limits.parallel.max(1), ..spec.limits },
+            wire: Wire::new(endpoint, authorization, who_we_are(), limits),
+            limits,
             names: Names::default(),
             secrets,
             capabilities: OnceCell::new(),
