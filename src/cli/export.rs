@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use relgraph_cache::Store;
@@ -20,6 +21,9 @@ use super::remotes::configured;
 use super::sharing;
 use super::stop::Stop;
 use crate::render::export as view;
+
+/// How long `push` waits for what it pushes, where nobody says.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Arguments of `cache export`.
 #[derive(Debug, Args)]
@@ -133,7 +137,9 @@ pub fn push(context: &Context, args: &PushArgs) -> Result<ExitCode, Stop> {
         store.bring_tree(&release.tree).map_err(|error| Stop::store(store.root(), &error))?;
         sharing::publish(&shared, release);
     }
-    let left = sharing::drain(context, &shared, &Cancel::new());
+    // Nothing else is done here, so there is nothing to go on with meanwhile.
+    let limit = context.global.sharing.upload_wait.unwrap_or(PATIENCE);
+    let left = sharing::drain_within(context, &shared, &Cancel::new(), limit);
     context.report(|| view::pushed_json(&releases, left), || view::pushed_text(&releases, left));
     Ok(if left == 0 { exit::DONE } else { exit::FAILED })
 }

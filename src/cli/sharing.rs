@@ -106,8 +106,13 @@ fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
 
 /// Waits for what is being written; says how much is left.
 pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) -> usize {
-    let mut told = false;
     let limit = context.team.get().map_or(Duration::ZERO, |team| team.upload_wait);
+    drain_within(context, shared, cancel, limit)
+}
+
+/// The same, for no longer than this.
+pub fn drain_within(context: &Context, shared: &Shared, cancel: &Cancel, limit: Duration) -> usize {
+    let mut told = false;
     let left = shared.drain(limit, &|| cancel.is_cancelled(), &mut |waiting| {
         if !told && !context.global.quiet && !context.json() {
             tell(&format!("writing {} results to the remote", waiting.records));

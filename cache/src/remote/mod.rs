@@ -15,6 +15,7 @@ mod folder;
 mod grpc;
 mod http;
 mod keys;
+mod moving;
 pub mod netrc;
 mod object;
 mod pack;

@@ -42,7 +42,8 @@ pub(super) fn trouble(action: &str, path: &Path, error: &io::Error) -> RemoteErr
     use io::ErrorKind::*;
     let kind = match error.kind() {
         PermissionDenied | ReadOnlyFilesystem => RemoteErrorKind::Denied,
-        StorageFull | QuotaExceeded => RemoteErrorKind::Full,
+        // The last: a limit on the size of files, which is a quota of a kind.
+        StorageFull | QuotaExceeded | FileTooLarge => RemoteErrorKind::Full,
         TimedOut => RemoteErrorKind::Timeout,
         NotFound | StaleNetworkFileHandle | NotConnected | HostUnreachable | NetworkUnreachable => {
             RemoteErrorKind::Unreachable
