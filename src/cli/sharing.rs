@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relgraph_cache::remote::{Event, Over, PublicKey, Put, SecretKey, Shared, Tier, Tiers, Trust, connect};
+use relgraph_cache::remote::{Event, Over, Put, Shared, Tier, Tiers, connect};
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
 use relgraph_rules::diagnostic::Diagnostic;
@@ -65,13 +65,9 @@ fn team(
             connect(spec, &context.env).map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
         tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
     }
-    let trusted = sharing.trusted.iter().map(|line| PublicKey::parse(line)).collect::<Result<_, _>>();
-    let trusted = trusted.map_err(|error| wrong(format!("a trusted key: {error}")))?;
-    let signer = sharing.signing_key.as_ref().map(|line| SecretKey::parse(line.expose()));
-    let signer = signer.transpose().map_err(|error| wrong(format!("the signing key: {error}")))?;
     let colour = context.colour;
     let events = Arc::new(move |event: &Event| tell(&diagnostic::render(&warning(event), colour)));
-    let tiers = Arc::new(Tiers::new(tiers, Trust { trusted, signer }, events));
+    let tiers = Arc::new(Tiers::new(tiers, sharing.trust, events));
     Ok(Team { tiers, upload_wait: sharing.upload_wait })
 }
 
