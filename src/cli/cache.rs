@@ -13,6 +13,7 @@ use relgraph_rules::diagnostic::Diagnostic;
 use super::context::Context;
 use super::exit;
 use super::quantity::{parse_age, parse_size};
+use super::serve::{self, ServeArgs};
 use super::stop::Stop;
 use crate::render::cache as view;
 
@@ -35,6 +36,8 @@ enum CacheCommand {
         #[arg(long)]
         repair: bool,
     },
+    /// Serve a cache to a team, over HTTP and gRPC
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +55,9 @@ struct GcArgs {
 
 /// Looks after the store.
 pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
+    if let CacheCommand::Serve(args) = &args.command {
+        return serve::run(context, args);
+    }
     let store = context.store()?;
     let failed = |error: StoreError| Stop::store(store.root(), &error);
     match &args.command {
@@ -95,6 +101,7 @@ pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
             context.report(|| view::verify_json(&report, *repair), || view::verify_text(&report, *repair));
             Ok(if report.is_sound() || *repair { exit::DONE } else { exit::FAILED })
         }
+        CacheCommand::Serve(args) => serve::run(context, args),
     }
 }
 

@@ -22,6 +22,7 @@ mod revision;
 mod run;
 mod sandbox_exec;
 mod schema;
+mod serve;
 mod session;
 mod show;
 mod stop;

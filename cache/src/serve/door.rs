@@ -197,7 +197,8 @@ impl Drop for Record {
         let took = self.started.elapsed();
         let received = self.received.load(Ordering::Relaxed);
         self.shared.metrics.request(self.kind, &self.status, took);
-        if &*self.token != "?" {
+        // What looks at the server is no use of the cache.
+        if &*self.token != "?" && !matches!(self.kind, "metrics" | "page") {
             self.shared.metrics.person(&self.token, |person| {
                 person.bytes_in += received;
                 person.bytes_out += self.sent;

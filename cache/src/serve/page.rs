@@ -32,7 +32,7 @@ pub(super) fn html(metrics: &Metrics, disk: &Disk, max: u64) -> String {
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <title>relgraph cache</title><style>{STYLE}</style><h1>relgraph cache</h1>\
          <p>{} of {} used</p><div class=bar><i style=\"width:{percent:.1}%\"></i></div>\
-         <p>{entries} entries, {blobs} blobs. Evicted since the start: {evicted} ({} of blobs). Up for {}.</p>",
+         <p>Entries: {entries}. Blobs: {blobs}. Evicted since the start: {evicted} ({} of blobs). Up for {}.</p>",
         bytes(used),
         bytes(max),
         bytes(evicted_bytes),
