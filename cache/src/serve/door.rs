@@ -56,8 +56,10 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
             request.extensions_mut().insert(grant);
         }
         Err(stranger) => {
-            // So that it hears why, and not that the connection broke.
-            super::http::drain(request.into_body()).await;
+            if !is_grpc {
+                // So that it hears why, and not that the connection broke.
+                super::http::drain(request.into_body()).await;
+            }
             return watched(turned_away(stranger, is_grpc), record);
         }
     }

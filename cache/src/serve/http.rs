@@ -381,7 +381,7 @@ mod tests {
             "/".to_owned(),
             "/ac/".to_owned(),
             format!("ac/{hash}"),
-            format!("//ac/{hash}"),
+            format!("/a//ac/{hash}"),
             format!("/../ac/{hash}"),
             format!("/a/../ac/{hash}"),
             format!("/%2e%2e/ac/{hash}"),

@@ -22,6 +22,10 @@ pub(super) fn parse(text: &str, upload: bool) -> Result<Resource, Status> {
         if upload { *part == "uploads" } else { matches!(*part, "blobs" | "compressed-blobs") }
     };
     let start = parts.iter().position(is_start).ok_or_else(wrong)?;
+    // An instance name has none of the protocol's words in it.
+    if parts[..start].contains(&"uploads") {
+        return Err(wrong());
+    }
     partition(&parts[..start].join("/"))?;
     // An UUID may be any text: it names nothing here.
     let rest = parts.get(if upload { start + 2 } else { start }..).ok_or_else(wrong)?;
@@ -62,6 +66,8 @@ mod tests {
         use Coding::{Identity, Zstd};
         use Function::{Blake3, Sha256};
         assert_eq!(read(format!("blobs/{hash}/7")), Some((Sha256, 7, Identity)));
+        // As from clients that put a `/` behind an instance name that is empty.
+        assert_eq!(read(format!("/blobs/{hash}/7")), Some((Sha256, 7, Identity)));
         assert_eq!(read(format!("a/b/blobs/blake3/{hash}/7")), Some((Blake3, 7, Identity)));
         assert_eq!(read(format!("compressed-blobs/zstd/sha256/{hash}/0")), Some((Sha256, 0, Zstd)));
         assert_eq!(write(format!("uploads/u/blobs/{hash}/7")), Some((Sha256, 7, Identity)));
@@ -80,7 +86,7 @@ mod tests {
             format!("blobs/{hash}/7/x"),
             format!("blobs/../{hash}/7"),
             format!("../blobs/{hash}/7"),
-            format!("/blobs/{hash}/7"),
+            format!("a//blobs/{hash}/7"),
             format!("blobs/{}/7", hash.to_uppercase()),
             format!("blobs/{hash}/99999999999999999999"),
             format!("compressed-blobs/deflate/{hash}/7"),
