@@ -17,6 +17,7 @@ mod parallel;
 mod probe;
 mod record;
 pub mod remote;
+pub mod serve;
 mod stamp;
 mod stat_cache;
 mod store;

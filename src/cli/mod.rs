@@ -24,6 +24,7 @@ mod revision;
 mod run;
 mod sandbox_exec;
 mod schema;
+mod serve;
 mod session;
 mod sharing;
 mod show;
