@@ -74,6 +74,11 @@ impl Engine {
         self.sandboxer.conceal(&self.secrets);
     }
 
+    /// The secrets that it keeps.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Brings the targets and everything below them up to date; all steps when no target is given. The report speaks of
     /// these steps; what the build did in all is in [`Engine::report`].
     pub fn run(

@@ -21,6 +21,7 @@ mod quantity;
 mod reference;
 mod revision;
 mod run;
+mod salt;
 mod sandbox_exec;
 mod schema;
 mod session;

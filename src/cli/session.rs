@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
-use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
+use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer, Secrets};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::fetch::Remotes;
 use relgraph_rules::layout::normal;
@@ -13,6 +13,7 @@ use relgraph_rules::lower::Lowering;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
+use super::salt;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
 pub fn environment(text: &str) -> Result<String, String> {
@@ -173,6 +174,7 @@ impl Session {
         let store = context.store().map_err(boxed)?;
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
+        let secrets = relgraph_rules::secrets::find(&file, &context.env)?;
         let sandboxer = sandboxer(args, &file);
         let mut lowering =
             Lowering::new(file, &root, &store, Arc::clone(&stat), &context.env).map_err(boxed)?;
@@ -180,6 +182,9 @@ impl Session {
         lowering.names = Some(paths.kept.join("names"));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.env = context.env.clone();
+        if !secrets.is_empty() {
+            engine.keep_secret(Secrets::new(salt::made(context)?, secrets));
+        }
         engine.keep_going = args.keep_going;
         engine.previous = Checkout::load(&paths.checkout());
         engine.cancel = Cancel::new();

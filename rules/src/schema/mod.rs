@@ -31,6 +31,6 @@ pub use json::json_schema;
 pub use markdown::reference_markdown;
 pub use model::{
     Cookie, CustomStep, Level, PackageFormat, Platform, Preflight, ReleaseFile, Runtime, RuntimeSetting,
-    Sandbox, StartMode, Strip,
+    Sandbox, SecretNames, SecretUse, StartMode, Strip,
 };
 pub use upgrades::{ApplicationWay, Layout, ModuleWay, Purge, Rehearse, Upgrades};
