@@ -5,6 +5,9 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::SHORTEST;
 
+/// A line of a value that is as long, and looks like a key, does not stand anywhere by chance.
+const DISTINCT: usize = 24;
+
 /// One spelling.
 #[derive(Debug)]
 pub(super) struct Form {
@@ -40,13 +43,24 @@ pub(super) fn forms(value: &str) -> Vec<Form> {
         let numbers: Vec<String> = value.bytes().map(|b| b.to_string()).collect();
         forms.push(numbers.join(between).into_bytes());
     }
+    // What programs that write base64 break into lines.
+    let encoded = STANDARD_NO_PAD.encode(value);
+    for width in [64, 76] {
+        let lines = encoded.as_bytes().chunks(width).filter(|line| line.len() > DISTINCT);
+        forms.extend(lines.filter(|_| encoded.len() > width).map(<[u8]>::to_vec));
+    }
     let mut forms: Vec<Form> = forms.into_iter().map(|bytes| Form { bytes, part: false }).collect();
     if value.contains('\n') {
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST);
         let lines = lines.filter(|line| !line.starts_with("-----"));
-        forms.extend(lines.map(|line| Form { bytes: line.as_bytes().to_vec(), part: true }));
+        forms.extend(lines.map(|line| Form { bytes: line.as_bytes().to_vec(), part: !is_distinct(line) }));
     }
     forms
+}
+
+/// Whether a line means something alone, as those of keys do, and those of JSON do not.
+fn is_distinct(line: &str) -> bool {
+    line.len() > DISTINCT && line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
 }
 
 /// What base64 makes of a value that stands `offset` bytes behind a group of three: the characters that depend on nothing else.
@@ -123,6 +137,12 @@ mod tests {
             assert!(found(value, text), "{text}");
         }
         assert!(forms("short").is_empty());
+        let long = "0123456789abcdef-".repeat(9);
+        let wrapped = STANDARD.encode(&long);
+        let (first, rest) = wrapped.split_at(76);
+        for line in [first, rest.split_at(76).0, rest.split_at(76).1.trim_end_matches('=')] {
+            assert!(found(&long, line), "{line}");
+        }
         let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n";
         assert!(found(key, "MIIEvQIBADANBgkq"));
         assert!(!found(key, "-----BEGIN KEY-----"));
