@@ -22,6 +22,7 @@ mod reference;
 mod remotes;
 mod revision;
 mod run;
+mod salt;
 mod sandbox_exec;
 mod schema;
 mod serve;
