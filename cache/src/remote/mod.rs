@@ -11,6 +11,7 @@
 mod deliver;
 mod folder;
 mod grpc;
+mod guard;
 mod http;
 mod object;
 mod pack;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::Digest;
+pub use guard::{Direction, Guarded, Notice, Notices, Policy, Timing, Traffic};
 pub use pack::{MAX_FILE, MAX_TREE};
 pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
