@@ -12,6 +12,7 @@ use relgraph_rules::diagnostic::Diagnostic;
 
 use super::context::Context;
 use super::exit;
+use super::key;
 use super::quantity::{parse_age, parse_size};
 use super::stop::Stop;
 use crate::render::cache as view;
@@ -35,6 +36,8 @@ enum CacheCommand {
         #[arg(long)]
         repair: bool,
     },
+    /// Keys that shared results are signed with
+    Key(key::KeyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +55,10 @@ struct GcArgs {
 
 /// Looks after the store.
 pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
+    // Keys have nothing to do with the store, and are made where there is none.
+    if let CacheCommand::Key(args) = &args.command {
+        return key::run(context, args);
+    }
     let store = context.store()?;
     let failed = |error: StoreError| Stop::store(store.root(), &error);
     match &args.command {
@@ -95,6 +102,7 @@ pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
             context.report(|| view::verify_json(&report, *repair), || view::verify_text(&report, *repair));
             Ok(if report.is_sound() || *repair { exit::DONE } else { exit::FAILED })
         }
+        CacheCommand::Key(args) => key::run(context, args),
     }
 }
 

@@ -14,6 +14,7 @@ use relgraph_rules::lower::Lowering;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
+use super::remotes::without_secrets;
 use super::sharing;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
@@ -175,17 +176,17 @@ impl Session {
         let file = read_file(args, paths)?;
         let boxed = |e: Box<Diagnostic>| vec![*e];
         let store = context.store().map_err(boxed)?;
-        let shared = sharing::open(context, Some(&file), &store);
+        let shared = sharing::open(context, Some((&file, &paths.dir)), args.offline, &store)?;
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
         let sandboxer = sandboxer(args, &file);
-        let mut lowering =
-            Lowering::new(file, &root, &store, Arc::clone(&stat), &context.env).map_err(boxed)?;
+        let env = without_secrets(&context.env, &file);
+        let mut lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), &env).map_err(boxed)?;
         lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
         lowering.names = Some(paths.kept.join("names"));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.shared = shared.clone();
-        engine.env = context.env.clone();
+        engine.env = env;
         engine.keep_going = args.keep_going;
         engine.previous = Checkout::load(&paths.checkout());
         engine.cancel = Cancel::new();

@@ -1,11 +1,10 @@
 //! The remotes of a command: connected as they are configured, put behind the store, told of, and waited for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relgraph_cache::remote::{
-    Access, Credentials, Event, Limits, Over, Put, RemoteSpec, Shared, Tier, Tiers, Trust, connect,
-};
+use relgraph_cache::remote::{Event, Over, PublicKey, Put, SecretKey, Shared, Tier, Tiers, Trust, connect};
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
 use relgraph_rules::diagnostic::Diagnostic;
@@ -13,43 +12,67 @@ use relgraph_rules::record::ReleaseRecord;
 use relgraph_rules::schema::ReleaseFile;
 
 use super::context::Context;
+use super::remotes::configured;
 use crate::render::{diagnostic, tell};
 
-/// The remotes behind a store, if there are any.
-pub fn open(context: &Context, file: Option<&ReleaseFile>, store: &Store) -> Option<Arc<Shared>> {
-    let tiers = context.tiers.get_or_init(|| Arc::new(tiers(context, file)));
-    (!tiers.is_empty()).then(|| Shared::new(Arc::clone(tiers), store))
+/// The remotes of a command, and how long it waits for them in the end.
+pub struct Team {
+    tiers: Arc<Tiers>,
+    upload_wait: Duration,
 }
 
-fn tiers(context: &Context, _file: Option<&ReleaseFile>) -> Tiers {
-    let specs: Vec<RemoteSpec> = context.env.get("RELGRAPH_REMOTE").map_or_else(Vec::new, |urls| {
-        urls.split_whitespace()
-            .map(|url| RemoteSpec {
-                url: url.to_owned(),
-                access: match context.env.get("RELGRAPH_REMOTE_ACCESS").map(String::as_str) {
-                    Some("read-write") => Access::ReadWrite,
-                    _ => Access::Read,
-                },
-                namespace: None,
-                credentials: Credentials::default(),
-                authorities: None,
-                instance: String::new(),
-                limits: Limits::default(),
-            })
-            .collect()
-    });
-    let mut tiers = Vec::new();
-    for spec in specs {
-        match connect(&spec, &context.env) {
-            Ok(remote) => {
-                tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
-            }
-            Err(error) => context.complain(&[Diagnostic::warning(format!("{}: {error}", spec.shown()))]),
+/// The remotes behind a store, if there are any. `release` is release.yaml and its folder, for commands that are about one.
+pub fn open(
+    context: &Context,
+    release: Option<(&ReleaseFile, &Path)>,
+    offline: bool,
+    store: &Store,
+) -> Result<Option<Arc<Shared>>, Vec<Diagnostic>> {
+    let team = match context.team.get() {
+        Some(team) => team,
+        None => {
+            let made = team(context, release, offline)?;
+            context.team.get_or_init(|| made)
         }
+    };
+    Ok((!team.tiers.is_empty()).then(|| Shared::new(Arc::clone(&team.tiers), store)))
+}
+
+impl Team {
+    /// Whether bytes that a remote had promised could not be had.
+    pub fn has_lost(&self) -> bool {
+        self.tiers.has_lost()
     }
+}
+
+/// release.yaml of the current folder, where there is one that can be read.
+pub fn here() -> Option<ReleaseFile> {
+    let path = Path::new("release.yaml");
+    std::fs::read(path).ok().and_then(|bytes| ReleaseFile::parse(path, &bytes).ok())
+}
+
+fn team(
+    context: &Context,
+    release: Option<(&ReleaseFile, &Path)>,
+    offline: bool,
+) -> Result<Team, Vec<Diagnostic>> {
+    let sharing = configured(context, release, offline)?;
+    context.complain(&sharing.warnings);
+    let wrong = |text: String| vec![Diagnostic::error(text)];
+    let mut tiers = Vec::new();
+    for spec in &sharing.remotes {
+        let remote =
+            connect(spec, &context.env).map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
+        tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
+    }
+    let trusted = sharing.trusted.iter().map(|line| PublicKey::parse(line)).collect::<Result<_, _>>();
+    let trusted = trusted.map_err(|error| wrong(format!("a trusted key: {error}")))?;
+    let signer = sharing.signing_key.as_ref().map(|line| SecretKey::parse(line.expose()));
+    let signer = signer.transpose().map_err(|error| wrong(format!("the signing key: {error}")))?;
     let colour = context.colour;
     let events = Arc::new(move |event: &Event| tell(&diagnostic::render(&warning(event), colour)));
-    Tiers::new(tiers, Trust::default(), events)
+    let tiers = Arc::new(Tiers::new(tiers, Trust { trusted, signer }, events));
+    Ok(Team { tiers, upload_wait: sharing.upload_wait })
 }
 
 fn warning(event: &Event) -> Diagnostic {
@@ -63,6 +86,13 @@ fn warning(event: &Event) -> Diagnostic {
         Event::Lost { url, why } => Diagnostic::warning(format!("{url}: {why}")),
         Event::Failed { url, error } => Diagnostic::warning(format!("{url}: {error}")),
     }
+}
+
+/// A release in a remote, by `NAME@VERSION`.
+pub fn release(shared: &Shared, key: &str) -> Option<ReleaseRecord> {
+    let found = shared.get(RecordKind::Release, key)?;
+    let record: ReleaseRecord = serde_json::from_slice(&found.record).ok()?;
+    found.trees.contains(&record.tree).then_some(record)
 }
 
 /// Gives a release to the remotes that are written to: by its version, and as the newest of its name.
@@ -81,7 +111,8 @@ fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
 /// Waits for what is being written.
 pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
     let mut told = false;
-    let left = shared.drain(Duration::from_secs(60), &|| cancel.is_cancelled(), &mut |waiting| {
+    let limit = context.team.get().map_or(Duration::ZERO, |team| team.upload_wait);
+    let left = shared.drain(limit, &|| cancel.is_cancelled(), &mut |waiting| {
         if !told && !context.global.quiet && !context.json() {
             tell(&format!("writing {} results to the remote", waiting.records));
             told = true;

@@ -8,11 +8,14 @@
 //! beside the entry that speaks of it: whoever reads the entry knows it as well. It is never trusted: bytes that arrive have
 //! the BLAKE3 hash that was asked for, or they are not used.
 
+mod client;
 mod deliver;
 mod folder;
 mod grpc;
 mod guard;
 mod http;
+mod keys;
+pub mod netrc;
 mod object;
 mod pack;
 mod parcel;
@@ -29,10 +32,11 @@ use bytes::Bytes;
 
 use crate::Digest;
 pub use guard::{Direction, Guarded, Notice, Notices, Policy, Timing, Traffic};
+pub use keys::{KeyError, MAX_KEY_NAME, PublicKey, SecretKey, is_key_name};
 pub use pack::{MAX_FILE, MAX_TREE};
 pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
 pub use spec::{Access, Credentials, Limits, RemoteSpec, Secret, Variables};
-pub use trust::{Distrust, Trust};
+pub use trust::{Distrust, MAX_SIGNATURES, Opened, Trust};
 
 /// The largest entry that is read or written, in bytes.
 pub const MAX_ENTRY: usize = 16 << 20;
@@ -174,7 +178,7 @@ pub fn connect(spec: &RemoteSpec, variables: &Variables) -> Result<Arc<dyn Remot
     let scheme = spec.url.split_once("://").map_or("", |(scheme, _)| scheme);
     match scheme {
         "file" => folder::connect(spec),
-        "http" | "https" => http::connect(spec),
+        "http" | "https" => http::connect(spec, variables),
         "grpc" | "grpcs" => grpc::connect(spec),
         "s3" | "gs" | "az" => object::connect(spec, variables),
         _ => Err(RemoteError::new(

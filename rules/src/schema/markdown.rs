@@ -51,6 +51,7 @@ fn section(page: &mut String, key: &Key, parent: &str, level: usize) {
     for inner in records(&key.shape) {
         let below = match key.shape {
             Shape::Map { .. } => format!("{name}.NAME."),
+            Shape::List { .. } => format!("{name}[]."),
             _ => format!("{name}."),
         };
         section(page, inner, &below, level + 1);
@@ -70,6 +71,7 @@ fn records(shape: &Shape) -> &'static [Key] {
     match shape {
         Shape::Record { keys, .. } => keys,
         Shape::Map { value, .. } => records(value),
+        Shape::List { of, .. } => records(of),
         Shape::Either(shapes) => shapes.iter().map(records).find(|keys| !keys.is_empty()).unwrap_or(&[]),
         _ => &[],
     }
@@ -110,6 +112,13 @@ mod tests {
             for inner in records(&key.shape).iter().filter(|_| key.name != "steps") {
                 let file = parse(&format!("{head}{}\n", inner.example)).unwrap_or_else(|e| panic!("{e:#?}"));
                 assert!(file.span(&format!("{}.{}", key.name, inner.name)).is_some(), "{}", inner.name);
+                let of_entries =
+                    records(&inner.shape).iter().filter(|_| matches!(inner.shape, Shape::List { .. }));
+                for innermost in of_entries {
+                    let file = parse(&format!("{head}{}\n", innermost.example));
+                    let path = format!("{}.{}[0].{}", key.name, inner.name, innermost.name);
+                    assert!(file.is_ok_and(|file| file.span(&path).is_some()), "{path}");
+                }
             }
         }
         for key in STEP_KEYS {

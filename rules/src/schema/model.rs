@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::cache::CacheSettings;
 use super::places::Places;
 use super::upgrades::Upgrades;
 use crate::diagnostic::Span;
@@ -67,6 +68,9 @@ pub struct ReleaseFile {
     /// What becomes of what is found in a release before it is put in its place.
     #[serde(default)]
     pub preflight: Preflight,
+    /// Where results are shared.
+    #[serde(default)]
+    pub cache: CacheSettings,
     #[serde(skip)]
     pub(super) places: Places,
 }

@@ -2,7 +2,7 @@
 
 use super::shape::{Key, Shape, Word};
 use super::text::Text;
-use super::upgrades;
+use super::{cache, upgrades};
 
 const TRUE_FALSE_OR_PATH: Shape = Shape::Either(&[Shape::Bool, Shape::Text(Text::Folder)]);
 
@@ -239,6 +239,16 @@ pub(super) const KEYS: &[Key] = &[
         meaning: "Whether steps are shut off from the rest of the machine.",
         example: "sandbox: required",
         also: &[],
+    },
+    Key {
+        name: "cache",
+        shape: cache::SHAPE,
+        required: false,
+        default: "none: results stay on this machine",
+        meaning: "Where results are shared with colleagues and CI (see [remotes](remotes.md), also for what the user's own \
+                  file, variables and flags say instead). Nothing here changes what is built.",
+        example: "cache:\n  remotes:\n    - grpcs://cache.example.com/main",
+        also: &["remote", "remotes"],
     },
 ];
 

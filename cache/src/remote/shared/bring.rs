@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    fn open_spine(&self, at: usize) {
+    pub(super) fn open_spine(&self, at: usize) {
         let (tier, unit, size, trees, blobs) = {
             let mut state = self.state();
             loop {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Shared, State, learn};
-use crate::Digest;
 use crate::RecordKind;
 use crate::remote::pack::{Packing, Survey, Unfit, Unit};
 use crate::remote::parcel::Parcel;
+use crate::{Digest, StoreError};
 
 /// A parcel that a remote has.
 pub(super) struct Located {
@@ -59,6 +59,37 @@ impl Shared {
             opened: false,
             lost: false,
         });
+        drop(state);
+        self.open_known(at);
+    }
+
+    /// Opens a parcel whose directories are here in part or in whole: nobody would ask for those that are, and the files in them
+    /// are promised all the same.
+    fn open_known(&self, at: usize) {
+        let (tier, trees, blobs) = {
+            let located = &self.state().located[at];
+            (located.tier, located.trees.clone(), located.blobs.clone())
+        };
+        let contains = |tree: &Digest| self.store.contains(tree);
+        if !trees.iter().any(contains) {
+            return;
+        }
+        let mut load = |tree: &Digest| match contains(tree) {
+            true => self.store.directory(tree),
+            false => Err(StoreError::Missing { digest: *tree }),
+        };
+        let opened = match Survey::of::<StoreError>(&trees, &blobs, &mut load) {
+            Ok(survey) => {
+                let mut state = self.state();
+                let opened = state.open(at, self.tiers.home(tier), &survey).is_ok();
+                state.located[at].opened = opened;
+                opened
+            }
+            Err(_) => false,
+        };
+        if !opened {
+            self.open_spine(at);
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! What the tests of remotes share: folders, clients, and what every remote must pass.
 #![allow(dead_code)]
 
+pub mod apache;
 pub mod conform;
+pub mod nginx;
+pub mod server;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
