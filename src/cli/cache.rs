@@ -15,6 +15,7 @@ use super::exit;
 use super::export;
 use super::key;
 use super::quantity::{parse_age, parse_size};
+use super::serve::{self, ServeArgs};
 use super::stop::Stop;
 use crate::render::cache as view;
 
@@ -47,6 +48,8 @@ enum CacheCommand {
     Pull(export::PullArgs),
     /// Keys that shared results are signed with
     Key(key::KeyArgs),
+    /// Serve a cache to a team, over HTTP and gRPC
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -64,11 +67,11 @@ struct GcArgs {
 
 /// Looks after the store.
 pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
-    // Keys have nothing to do with the store, and are made where there is none.
-    if let CacheCommand::Key(args) = &args.command {
-        return key::run(context, args);
-    }
+    // Neither has to do with the store, and both work where there is none.
     match &args.command {
+        CacheCommand::Key(args) => return key::run(context, args),
+        CacheCommand::Serve(args) => return serve::run(context, args),
+        // These open it with what belongs to it.
         CacheCommand::Export(args) => return export::export(context, args),
         CacheCommand::Import(args) => return export::import(context, args),
         CacheCommand::Push(args) => return export::push(context, args),

@@ -13,6 +13,7 @@ mod client;
 mod deliver;
 mod folder;
 mod grpc;
+mod guard;
 mod http;
 mod keys;
 mod moving;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 
 use crate::Digest;
 pub use checkup::Checkup;
+pub use guard::{Direction, Guarded, Notice, Notices, Policy, Timing, Traffic};
 pub use keys::{KeyError, MAX_KEY_NAME, PublicKey, SecretKey, is_key_name};
 pub use pack::{MAX_FILE, MAX_TREE};
 pub use shared::{Counters, Event, Events, Found, Over, Put, Shared, Tier, Tiers, Waiting};
