@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relgraph_cache::remote::{Event, Over, Put, Shared, Tier, Tiers, connect};
+use relgraph_cache::remote::{
+    Access, Event, Guarded, Notice, Notices, Over, Put, Remote, RemoteSpec, Shared, Tier, Tiers, connect,
+};
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
 use relgraph_rules::diagnostic::Diagnostic;
