@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
   script=bsdutils shellcheck dpkg-source=dpkg-dev npm chromium
 # The servers that teams share results on, and certificates for them.
-scripts/packages.sh nginx=nginx-light apache2 openssl
+scripts/packages.sh nginx=nginx-light apache2 openssl curl radosgw ceph-mon ceph-osd
 scripts/s3s-fs.sh
 
 scripts/check.sh

@@ -282,6 +282,8 @@ fn what_dead_writers_left_is_removed_after_a_day() {
     assert!(!old.exists() && new.exists());
 }
 
+type Change = fn(&Path);
+
 #[test]
 fn what_is_torn_or_strange_is_as_good_as_absent() {
     let root = tempfile::tempdir().unwrap();
@@ -291,7 +293,7 @@ fn what_is_torn_or_strange_is_as_good_as_absent() {
     let all = || vec![blob(b"a blob".to_vec()), blob(large.clone())];
     let entry = file_of(root.path(), "ac", &name("e").hex());
     let blobs = digests.map(|digest| file_of(root.path(), "cas", &digest.hex()));
-    let strange: [(&str, fn(&Path)); 5] = [
+    let strange: [(&str, Change); 5] = [
         ("empty", |path| fs::write(path, "").unwrap()),
         ("cut", |path| {
             let bytes = fs::read(path).unwrap();

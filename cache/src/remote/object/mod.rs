@@ -143,7 +143,10 @@ impl Object {
             match self.call(put).await {
                 (Ok(_), _) => return Ok(true),
                 (Err(Error::AlreadyExists { .. } | Error::Precondition { .. }), _) if conditional => {
-                    return Ok(false);
+                    return match condition {
+                        Condition::Unchanged(version) => self.write_bare(path, bytes, version).await,
+                        _ => Ok(false),
+                    };
                 }
                 // It does not know how. Some say 400 of a header they do not know.
                 (Err(Error::NotImplemented { .. }), _) | (Err(_), Some(400 | 405 | 501)) if conditional => {}
@@ -163,6 +166,27 @@ impl Object {
             (Ok(_), _) => {
                 self.conditional.store(false, Ordering::Relaxed);
                 Ok(true)
+            }
+            (Err(error), status) => Err(self.error(&error, status, "an entry was written")),
+        }
+    }
+
+    /// Ceph compares what it gets with an entity tag without its quotes, and never finds it. So a write that was refused
+    /// although nothing has changed is tried once more, as Ceph wants it.
+    async fn write_bare(&self, path: &Path, bytes: &[u8], version: &str) -> Result<bool, RemoteError> {
+        let mut bare = update(version);
+        let tag = bare.e_tag.as_deref().and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+        let Some(tag) = tag.map(str::to_owned) else { return Ok(false) };
+        let now = self.read_entry(path).await?;
+        if now.is_none_or(|entry| entry.version.as_deref() != Some(version)) {
+            return Ok(false);
+        }
+        bare.e_tag = Some(tag);
+        let options = PutOptions { mode: PutMode::Update(bare), ..PutOptions::default() };
+        match self.call(self.store().put_opts(path, bytes.to_vec().into(), options)).await {
+            (Ok(_), _) => Ok(true),
+            (Err(Error::AlreadyExists { .. } | Error::Precondition { .. }), _) | (Err(_), Some(400)) => {
+                Ok(false)
             }
             (Err(error), status) => Err(self.error(&error, status, "an entry was written")),
         }
