@@ -22,12 +22,22 @@ pub enum RecordKind {
     Parts,
     /// A release that was built.
     Release,
+    /// Where else a record and its bytes are.
+    Where,
+    /// A record that is to be written to remotes.
+    Pending,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [RecordKind; 4] =
-        [RecordKind::Result, RecordKind::Manifest, RecordKind::Parts, RecordKind::Release];
+    pub const ALL: [RecordKind; 6] = [
+        RecordKind::Result,
+        RecordKind::Manifest,
+        RecordKind::Parts,
+        RecordKind::Release,
+        RecordKind::Where,
+        RecordKind::Pending,
+    ];
 
     /// The name of its folder.
     pub fn name(self) -> &'static str {
@@ -36,6 +46,8 @@ impl RecordKind {
             RecordKind::Manifest => "manifest",
             RecordKind::Parts => "parts",
             RecordKind::Release => "release",
+            RecordKind::Where => "where",
+            RecordKind::Pending => "pending",
         }
     }
 }

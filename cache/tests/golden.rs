@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use relgraph_cache::remote::{EntryName, PublicKey, SecretKey, Trust};
 use relgraph_cache::{
     Alternative, Answer, Digest, Directory, Manifest, Node, Probe, RecordKind, Store, TreeBuilder,
 };
@@ -119,4 +120,26 @@ fn records_and_paths() {
         assert_eq!(std::fs::read(root.path().join(&vector[key])).unwrap(), b"abc");
     }
     assert_eq!(std::fs::read_to_string(root.path().join("VERSION")).unwrap(), "relgraph store 1\n");
+}
+
+#[test]
+fn key_lines() {
+    let vector = golden("key-line.md", "rfc8032");
+    let secret = SecretKey::parse(&vector["secret"]).unwrap();
+    assert_eq!(secret.expose(), vector["secret"]);
+    assert_eq!(secret.public().to_string(), vector["public"]);
+    assert_eq!(PublicKey::parse(&vector["public"]), Ok(secret.public()));
+}
+
+#[test]
+fn entries() {
+    let name = EntryName([7; 32]);
+    let key = SecretKey::parse(&golden("key-line.md", "rfc8032")["secret"]).unwrap();
+    let signer = Trust { signer: Some(key.clone()), ..Trust::default() };
+    let reader = Trust { trusted: vec![key.public()], signer: None };
+    let sealed = signer.seal(&name, b"abc");
+    assert_eq!(hex(&Trust::default().seal(&name, b"abc")), golden("entry.md", "unsigned")["bytes"]);
+    assert_eq!(hex(&sealed), golden("entry.md", "signed")["bytes"]);
+    let opened = reader.open(&name, &sealed).unwrap();
+    assert_eq!((opened.payload.as_slice(), opened.signed_by.as_deref()), (&b"abc"[..], Some("ci")));
 }

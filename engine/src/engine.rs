@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use relgraph_cache::Store;
+use relgraph_cache::remote::Shared;
 
 use crate::action::StepContext;
 use crate::cancel::Cancel;
@@ -14,10 +15,12 @@ use crate::execute::Needs;
 use crate::graph::Graph;
 use crate::inspect::{Inspection, inspect};
 use crate::observe::{Observer, RunReport, StepReport};
+use crate::permits::Permits;
 use crate::plan::{PlannedStep, plan};
 use crate::result::StepResult;
 use crate::sandbox::{Sandboxer, Stream};
 use crate::schedule::schedule;
+use crate::secret::Secrets;
 
 /// Runs graphs of steps. One engine is one build: what an earlier graph made is there for a later one, where a step of
 /// the same name is taken to be the same step.
@@ -32,12 +35,17 @@ pub struct Engine {
     pub keep_going: bool,
     /// The user's environment.
     pub env: BTreeMap<String, String>,
+    /// Which of it is secret: see [`Engine::keep_secret`].
+    pub(crate) secrets: Arc<Secrets>,
     /// Steps that run even when their result is known.
     pub force: BTreeSet<String>,
     /// What the last build of this checkout was made of.
     pub previous: Checkout,
     /// Stops the build.
     pub cancel: Cancel,
+    /// Remotes that results are looked up in, and written to.
+    pub shared: Option<Arc<Shared>>,
+    pub(crate) permits: Permits,
     session: Mutex<Session>,
 }
 
@@ -57,11 +65,25 @@ impl Engine {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             keep_going: false,
             env: BTreeMap::new(),
+            secrets: Arc::default(),
             force: BTreeSet::new(),
             previous: Checkout::default(),
             cancel: Cancel::new(),
+            shared: None,
+            permits: Permits::default(),
             session: Mutex::default(),
         }
+    }
+
+    /// Keeps secrets out of what programs print, of errors and of results.
+    pub fn keep_secret(&mut self, secrets: Secrets) {
+        self.secrets = Arc::new(secrets);
+        self.sandboxer.conceal(&self.secrets);
+    }
+
+    /// The secrets that it keeps.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Brings the targets and everything below them up to date; all steps when no target is given. The report speaks of
@@ -159,6 +181,7 @@ impl Engine {
             store: &self.store,
             sandbox: &self.sandboxer,
             env: &self.env,
+            secrets: &self.secrets,
             needs,
             step,
             cancel: &self.cancel,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relgraph_cache::{Alternative, Digest, Manifest, Probe, RecordKind, Store};
+use relgraph_cache::remote::{Over, Put};
+use relgraph_cache::{Alternative, Digest, Probe, RecordKind, Store};
 
 use crate::action::{Declared, Ran, StepContext};
 use crate::checkout::StepRecord;
@@ -13,7 +14,7 @@ use crate::error::{StepError, StepErrorKind};
 use crate::explain;
 use crate::graph::Step;
 use crate::key::{ActionKey, KeyParts};
-use crate::lookup::{Answers, Lookup, look_up};
+use crate::lookup::{Answers, Lookup, Origin, add_alternative, look_up};
 use crate::observe::{Observer, StepReport};
 use crate::outcome::{Outcome, Reason};
 use crate::result::{Output, Producer, StepResult, result_key};
@@ -52,11 +53,12 @@ impl<'a> Known<'a> {
         let mut declared = step.action.declare(cx)?;
         declared.parts.text("rule", format!("{} {}", step.rule.name, step.rule.version));
         let key = declared.parts.key();
-        let answers = Answers::new(&declared, &engine.env);
+        let answers = Answers::new(&declared, &engine.env, &engine.secrets);
         let lookup = if !declared.cacheable || engine.force.contains(&step.name) {
             Lookup::Miss(Some(Reason::Forced))
         } else {
-            look_up(&engine.store, &key, &answers, &|| engine.sandboxer.confines())?
+            let confines = || engine.sandboxer.confines();
+            look_up(&engine.store, engine.shared.as_deref(), &key, &answers, &confines)?
         };
         let previous = engine.previous.steps.get(&step.name);
         Ok(Known { declared, key, answers, lookup, previous })
@@ -78,26 +80,45 @@ impl<'a> Known<'a> {
 }
 
 /// Brings one step up to date.
-pub(crate) fn execute(engine: &Engine, step: &Step, needs: Needs, observer: &dyn Observer) -> Done {
+pub(crate) fn execute(
+    engine: &Engine,
+    step: &Step,
+    needs: Needs,
+    priority: u64,
+    observer: &dyn Observer,
+) -> Done {
     let began = Instant::now();
-    let output = |stream: Stream, line: &str| observer.output(&step.name, stream, line);
+    let output = |stream: Stream, line: &str| {
+        observer.output(&step.name, stream, &engine.secrets.redact_text(line));
+    };
     let cx = engine.context(&step.name, needs, &output);
     let known = match Known::find(engine, step, &cx) {
         Ok(known) => known,
-        Err(error) => return Done::failed(&step.name, error, None, began.elapsed()),
+        Err(error) => {
+            return Done::failed(&step.name, error.without(&engine.secrets), None, began.elapsed());
+        }
     };
-    if let Lookup::Hit(result) = &known.lookup {
-        let fresh = known.is_fresh(result);
-        let (outcome, reason) =
-            if fresh { (Outcome::Fresh, None) } else { (Outcome::HitLocal, known.reason(&engine.store)) };
+    if let Lookup::Hit(result, origin) = &known.lookup {
+        let (outcome, reason) = match origin {
+            _ if known.is_fresh(result) => (Outcome::Fresh, None),
+            Origin::Here => (Outcome::HitLocal, known.reason(&engine.store)),
+            Origin::Remote => (Outcome::HitRemote, known.reason(&engine.store)),
+        };
+        if *origin == Origin::Here {
+            share(engine, result, Over::Keep);
+        }
         return done(step, &known.declared.parts, (**result).clone(), outcome, reason, began);
     }
     // What was known and is missing now is said to be so, except where the last build had something else anyway.
     let reason = known.reason(&engine.store).unwrap_or(Reason::CacheEvicted);
+    // Whoever only asks a remote does no work: steps that do wait for each other here.
+    let Some(_permit) = engine.permits.take(priority) else {
+        return Done::failed(&step.name, StepError::cancelled(), Some(reason), began.elapsed());
+    };
     observer.started(&step.name, known.previous.map(|p| p.duration_ms));
     match run(engine, step, &cx, &known) {
         Ok((result, outcome)) => done(step, &known.declared.parts, result, outcome, Some(reason), began),
-        Err(error) => Done::failed(&step.name, error, Some(reason), began.elapsed()),
+        Err(error) => Done::failed(&step.name, error.without(&engine.secrets), Some(reason), began.elapsed()),
     }
 }
 
@@ -109,6 +130,10 @@ fn run(
 ) -> Result<(StepResult, Outcome), StepError> {
     let store = &engine.store;
     let (began, mark) = (Instant::now(), Mark::now());
+    if let Some(name) = engine.secrets.missing(&known.declared.secrets).next() {
+        return Err(StepError::input(format!("it is given the secret {name}, which is not set here"))
+            .with_hint(format!("set {name} in the environment of the build")));
+    }
     let ran = step.action.run(cx)?;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     for (name, tree) in &ran.outputs {
@@ -117,6 +142,9 @@ fn run(
                 "its output `{name}` ({tree}) is not whole in the store"
             )));
         }
+    }
+    if !known.declared.secrets.is_empty() {
+        crate::secret::search(store, &engine.secrets, &known.declared.secrets, &ran)?;
     }
     // What the last build of this checkout made is known even when that was within this tick of the clock.
     let made_before = |tree: &Digest| {
@@ -127,10 +155,13 @@ fn run(
     let outcome = if was_known { Outcome::Dup } else { Outcome::Ran };
     let stable = ran.stable && known.declared.cacheable;
     // Asked anew: what an earlier lookup was told may have moved while the step ran.
-    let answers = Answers::new(&known.declared, &engine.env);
+    let answers = Answers::new(&known.declared, &engine.env, &engine.secrets);
     let result = make_result(store, step, known.key, &answers, ran, duration_ms)?;
     if stable && known.answers.agree(&answers) {
         remember(store, &known.declared.parts, &result)?;
+        // One that was there and could not be used is mended.
+        let gone = matches!(known.lookup, Lookup::Miss(Some(Reason::CacheEvicted)));
+        share(engine, &result, if gone { Over::Mend } else { Over::Keep });
     }
     Ok((result, outcome))
 }
@@ -169,13 +200,29 @@ fn remember(store: &Store, parts: &KeyParts, result: &StepResult) -> Result<(), 
     let key = result.key.hex();
     store.put_record(RecordKind::Result, &result.result_key, &result.encode())?;
     store.put_record(RecordKind::Parts, &key, &parts.encode())?;
-    let known = store.get_record(RecordKind::Manifest, &key)?;
-    let mut manifest = known.and_then(|bytes| Manifest::decode(&bytes).ok()).unwrap_or_default();
-    let alternative = Alternative { probes: result.probes.clone(), result: result.result_key.clone() };
-    if manifest.record(alternative) {
-        store.put_record(RecordKind::Manifest, &key, &manifest.encode())?;
+    add_alternative(store, &key, alternative(result))
+}
+
+fn alternative(result: &StepResult) -> Alternative {
+    Alternative { probes: result.probes.clone(), result: result.result_key.clone() }
+}
+
+/// Gives a result to the remotes that are written to. One that was made without a sandbox may hold the path of this
+/// checkout, and stays here.
+fn share(engine: &Engine, result: &StepResult, over: Over) {
+    let Some(shared) = &engine.shared else { return };
+    if result.sandbox.is_some_and(|mode| !mode.is_confined()) {
+        return;
     }
-    Ok(())
+    shared.put(&Put {
+        kind: RecordKind::Result,
+        key: result.result_key.clone(),
+        record: result.encode(),
+        trees: result.trees().copied().collect(),
+        blobs: result.blobs().copied().collect(),
+        manifest: Some((result.key.hex(), alternative(result))),
+        over,
+    });
 }
 
 fn done(

@@ -80,10 +80,10 @@ fn plan_step(engine: &Engine, step: &Step, needs: Needs) -> (Planned, Option<Arc
     match known {
         Err(error) => (Planned::Fails(error.message), None),
         Ok(known) => match &known.lookup {
-            Lookup::Hit(result) if known.is_fresh(result) => {
+            Lookup::Hit(result, _) if known.is_fresh(result) => {
                 (Planned::Fresh, Some(Arc::new((**result).clone())))
             }
-            Lookup::Hit(result) => {
+            Lookup::Hit(result, _) => {
                 (Planned::Hit(known.reason(&engine.store)), Some(Arc::new((**result).clone())))
             }
             Lookup::Miss(_) => {

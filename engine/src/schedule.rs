@@ -14,6 +14,9 @@ use crate::observe::{Observer, StepReport};
 use crate::outcome::Outcome;
 use crate::result::StepResult;
 
+/// How many steps may ask remotes beside those that run.
+const ASKING: usize = 16;
+
 /// Runs the selected steps. `known` are results that an earlier graph of this build left; `on_done` hears of each step
 /// as it ends.
 pub(crate) fn schedule(
@@ -25,8 +28,11 @@ pub(crate) fn schedule(
     mut on_done: impl FnMut(Done),
 ) -> Result<(), EngineError> {
     let jobs = engine.jobs.max(1);
+    // Who asks a remote mostly waits, and keeps nobody from working.
+    let threads = if engine.shared.is_some() { jobs + ASKING } else { jobs };
+    engine.permits.allow(jobs);
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
+        .num_threads(threads)
         .thread_name(|n| format!("relgraph-step-{n}"))
         .build()
         .map_err(|e| EngineError::Threads { jobs, message: e.to_string() })?;
@@ -40,14 +46,14 @@ pub(crate) fn schedule(
         loop {
             let stopping = engine.cancel.is_cancelled() || (failed && !engine.keep_going);
             // Never more than there are threads: what waits, waits in the heap, where the longest path is first.
-            while !stopping && running < jobs {
-                let Some((id, needs)) = queue.next() else { break };
+            while !stopping && running < threads {
+                let Some((id, needs, path)) = queue.next() else { break };
                 let sender = sender.clone();
                 let step = graph.at(id);
                 running += 1;
                 scope.spawn(move |_| {
                     // The coordinator is gone only when the scope is left, and the scope waits for this.
-                    let _ = sender.send((id, on_own_thread(engine, step, needs, observer)));
+                    let _ = sender.send((id, on_own_thread(engine, step, needs, path, observer)));
                 });
             }
             if running == 0 {
@@ -56,6 +62,9 @@ pub(crate) fn schedule(
             let Ok((id, done)) = receiver.recv() else { break };
             running -= 1;
             failed |= done.report.outcome == Outcome::Failed;
+            if engine.cancel.is_cancelled() || (failed && !engine.keep_going) {
+                engine.permits.close();
+            }
             observer.finished(
                 &done.report.name,
                 done.report.outcome,
@@ -81,12 +90,14 @@ pub(crate) fn schedule(
 /// Runs a step on a plain thread that the pool's worker waits for. Work that the step gives to rayon then goes to the
 /// global pool, and a worker that waits for it cannot pick up a second step on top of the first. A panic ends the thread
 /// and nothing else.
-fn on_own_thread(engine: &Engine, step: &Step, needs: Needs, observer: &dyn Observer) -> Done {
+fn on_own_thread(engine: &Engine, step: &Step, needs: Needs, path: u64, observer: &dyn Observer) -> Done {
     let name = &step.name;
     let ended = std::thread::scope(|scope| {
         // The system shows the first 15 bytes of a thread's name, and refuses a NUL in it.
         let builder = std::thread::Builder::new().name(name.replace('\0', " "));
-        builder.spawn_scoped(scope, || execute(engine, step, needs, observer)).map(|thread| thread.join())
+        builder
+            .spawn_scoped(scope, || execute(engine, step, needs, path, observer))
+            .map(|thread| thread.join())
     });
     let error = match ended {
         Ok(Ok(done)) => return done,
@@ -159,14 +170,14 @@ impl<'g> Queue<'g> {
         Queue { graph, states, results, path, ready }
     }
 
-    /// The ready step with the longest path after it, and what it needs.
-    fn next(&mut self) -> Option<(usize, Needs)> {
-        let (_, Reverse(id)) = self.ready.pop()?;
+    /// The ready step with the longest path after it, what it needs, and that path.
+    fn next(&mut self) -> Option<(usize, Needs, u64)> {
+        let (path, Reverse(id)) = self.ready.pop()?;
         self.states[id] = StepState::Started;
         let needs = self.graph.needs_of(id).iter().filter_map(|&need| {
             self.results[need].as_ref().map(|result| (self.graph.at(need).name.clone(), result.clone()))
         });
-        Some((id, needs.collect()))
+        Some((id, needs.collect(), path))
     }
 
     /// A step is over. Without a result, nothing that needs it becomes ready.

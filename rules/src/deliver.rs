@@ -102,7 +102,7 @@ pub fn package(store: &Store, digest: &Digest, dest: &Path) -> Result<(), Delive
     let parent = dest.parent().unwrap_or(Path::new("."));
     let staging = Staging::new(parent).map_err(failed("create a folder in", parent))?;
     let complete = staging.path("package");
-    fs::copy(store.blob_path(digest, false), &complete).map_err(failed("write", &complete))?;
+    fs::copy(store.located(digest)?, &complete).map_err(failed("write", &complete))?;
     if Digest::of_file(&complete).map_err(failed("read", &complete))? != *digest {
         // Finds what is wrong with the blob, removes it, and says so.
         store.read(digest)?;

@@ -33,7 +33,7 @@ fn check(table: &[(&str, &[&str])]) {
 
 const KEYS: &str = "the key here can be `release`, `version`, `project`, `tool`, `environment`, `target`, \
                     `applications`, `runtime`, `toolchain`, `strip`, `cookie`, `overlays`, `upgrades`, `package`, \
-                    `executables_for`, `steps`, `env`, `pass_env`, `network`, `preflight` or `sandbox`";
+                    `executables_for`, `steps`, `env`, `pass_env`, `network`, `preflight`, `sandbox` or `cache`";
 
 #[test]
 fn files_that_hold_no_keys() {
@@ -308,4 +308,83 @@ fn a_missing_file_says_what_to_do() {
     assert_eq!(errors[0].problem, Problem::Absent);
     assert_eq!(errors[0].hints, ["`relgraph init` writes one for the project in this folder"]);
     assert!(matches!(ReleaseFile::read(dir.path()).unwrap_err()[0].problem, Problem::Unreadable(_)));
+}
+
+#[test]
+fn remotes_that_cannot_be_meant() {
+    let remote = |text: &str| format!("release: a\ncache:\n  remotes:\n    - {text}\n");
+    let one = |text: &str, expected: &str| assert_eq!(errors(remote(text)), [expected], "{text}");
+    one(
+        "cache.example.com",
+        "4:7-24 this is not the address of a remote: it begins with `grpc://`, `grpcs://`, `http://`, `https://`, \
+         `s3://`, `gs://`, `az://` or `file://` [in `cache.remotes`]",
+    );
+    one("url: https://", "4:12-20 this is not an address: empty host [in `cache.remotes[0]`]");
+    one("access: read", "4:7-19 `url` is missing [in `cache.remotes[0]`] (add a line `url: …`)");
+    one(
+        "{url: \"https://a\", acces: read}",
+        "4:26-31 unknown key `acces` [in `cache.remotes[0]`] (did you mean `access`?)",
+    );
+    one(
+        "{url: \"https://a\", namespace: a//b}",
+        "4:37-41 `a//b` cannot be a namespace [in `cache.remotes[0]`] (a namespace is made of letters, digits, `_`, \
+         `-` and `.`, in parts with `/` between them)",
+    );
+    one(
+        "{url: \"https://a\", certificate: a.pem}",
+        "4:26-37 there is no `key` beside it (add a line `key: …`)",
+    );
+    one(
+        "{url: \"file:///a\", token: \"${T}\"}",
+        "4:26-31 `token` has no meaning for this address (the file system says who may do what)",
+    );
+    one(
+        "{url: \"https://a\", instance: x}",
+        "4:26-34 only remotes at `grpc://` and `grpcs://` have instances (elsewhere the path of the address says the same)",
+    );
+    one(
+        "https://a\n    - {url: \"https://A:443/\"}",
+        "5:7-30 this address is listed twice (one entry says all about an address)",
+    );
+    check(&[
+        (
+            "release: a\ncache:\n  timeout: 5\n",
+            &[
+                "3:3-10 unknown key `timeout` [in `cache`] (`timeout` belongs to a remote: put it below `remotes:`, \
+               beside its `url`)",
+            ],
+        ),
+        (
+            "release: a\ncache: https://a\n",
+            &[
+                "2:8-17 expected a map with the keys `remotes`, `trusted_keys`, `signing_key_file` and `upload_wait`, \
+               found a string",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn secrets_are_refused_and_not_repeated() {
+    for text in [
+        "    - url: https://a\n      token: abcSECRETdef\n",
+        "    - url: https://a\n      user: me\n      password: \"SECRET\"\n",
+        "    - https://me:SECRET@host/x\n",
+        "    - {url: \"https://SECRET@host\", acces: read}\n",
+        "    - {url: \"https://a\", token: SECRET, acces: read}\n",
+        "    - url: https://a\n      token:\n        SECRET\n",
+        "    - url: https://a\n      token: \"SECRET\n",
+    ] {
+        let text = format!("release: a\ncache:\n  remotes:\n{text}");
+        let errors = ReleaseFile::parse(Path::new("release.yaml"), text.as_bytes()).expect_err("refused");
+        assert!(!format!("{errors:?}").contains("SECRET"), "{errors:#?}");
+    }
+    assert_eq!(
+        errors("release: a\ncache: {remotes: [{url: \"https://a\", token: x}]}\n"),
+        [
+            "2:45-46 a secret has no place in a file that is committed [in `cache.remotes[0]`] (write the name of the \
+          variable that holds it: `${CACHE_TOKEN}`; your own can be in `~/.config/relgraph/config.yaml`; this one should \
+          not be used any more where it was shared)"
+        ]
+    );
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use proptest::prelude::*;
+use relgraph_cache::remote::Access;
 use relgraph_rules::schema::{
-    Layout, ModuleWay, PackageFormat, Platform, Purge, ReleaseFile, Runtime, Sandbox, StartMode, Strip,
+    CacheSettings, Layout, ModuleWay, PackageFormat, Platform, Purge, ReleaseFile, Runtime, Sandbox,
+    StartMode, Strip, UserFile,
 };
 
 const FULL: &str = r#"# everything
@@ -247,4 +249,41 @@ fn upgrades_are_a_word_or_a_map() {
         wrong("  applications: {b: {restart: maybe}}\n")
     );
     assert!(wrong("  aplications: {}\n").contains("aplications"));
+}
+
+#[test]
+fn remotes_are_read_as_they_are_written() {
+    let text = "release: a\ncache:\n  remotes:\n    - grpcs://h/main\n    - {url: \"https://b\", access: read-write, \
+                token: \"${T}\", timeout: 9}\n  upload_wait: 3\n";
+    let file = parse(text);
+    let remotes = file.cache.remotes.as_deref().unwrap();
+    assert_eq!(
+        remotes.iter().map(|it| it.url.0.as_str()).collect::<Vec<_>>(),
+        ["grpcs://h/main", "https://b"]
+    );
+    assert_eq!((remotes[0].access, remotes[1].access), (None, Some(Access::ReadWrite)));
+    assert_eq!((remotes[1].timeout, file.cache.upload_wait), (Some(9), Some(3)));
+    assert_eq!(file.cache.variables().collect::<Vec<_>>(), ["T"]);
+    assert!(!file.cache.holds_secrets());
+    assert_eq!(parse("release: a\ncache:\n  remotes:\n    # - file:///a\n").cache.remotes, None);
+    assert_eq!(parse("release: a\ncache: {remotes: []}\n").cache.remotes, Some(vec![]));
+}
+
+#[test]
+fn the_file_of_the_user_may_hold_what_release_yaml_must_not() {
+    let read = |text: &str| UserFile::parse(Path::new("config.yaml"), text.as_bytes());
+    let text =
+        "cache:\n  remotes: [\"https://me:pw@h\"]\n  credentials:\n    - {url: \"https://a\", token: t}\n";
+    let file = read(text).unwrap();
+    assert!(file.cache.holds_secrets() && !format!("{file:?}").contains("pw"));
+    assert_eq!(file.cache.credentials.len(), 1);
+    for text in ["", "# nothing\n", "cache: {}\n"] {
+        assert_eq!(read(text).unwrap().cache, CacheSettings::default());
+    }
+    let refused =
+        |text: &str| read(text).unwrap_err().iter().map(|e| e.to_string()).collect::<Vec<_>>().join("\n");
+    assert_eq!(refused("release: a\n"), "config.yaml:1:1: unknown key `release`");
+    assert!(
+        refused("cache: {credentials: [{url: \"https://a\", token: \"é\"}]}\n").contains("printable ASCII")
+    );
 }

@@ -19,7 +19,9 @@ use relgraph_rules::watch::Watched;
 use super::context::Context;
 use super::exit;
 use super::kept::{self, Provenance};
+use super::salt;
 use super::session::{Paths, ReleaseArgs, Session, identity};
+use super::sharing;
 use super::stop::Stop;
 use crate::render::progress::Progress;
 use crate::render::summary::{BuiltPackage, BuiltRelease, Summary};
@@ -41,7 +43,7 @@ pub fn run(context: &Context, args: &BuildArgs) -> Result<ExitCode, Stop> {
     for _ in 0..REPAIRS {
         match build(context, args, began) {
             Err(Stop::Damaged(what)) => {
-                context.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+                context.made_again(&what);
             }
             ended => return ended,
         }
@@ -59,7 +61,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         State::load(&paths.state()).filter(|s| s.identity == identity() && s.request == paths.request);
     if args.force.is_empty()
         && let Some(state) = &state
-        && state.is_fresh(&context.env) == Freshness::Fresh
+        && state.is_fresh(&salt::watched(context, state)) == Freshness::Fresh
         && let Some(summary) = Summary::decode(&state.summary)
     {
         context.complain(&summary.warnings);
@@ -75,11 +77,30 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         Stop::failed(Diagnostic::error(format!("cannot create {}: {e}", paths.kept.display())).hint(hint))
     })?;
     session.stop_on_signals();
+    if let Some(shared) = &session.shared {
+        shared.resume();
+    }
+    let built = build_with(context, &session, &paths, state.as_ref(), started, began);
+    // What was made is of use to others whether or not the build came to its end.
+    if let Some(shared) = &session.shared {
+        sharing::drain(context, shared, &session.engine.cancel);
+    }
+    built
+}
+
+fn build_with(
+    context: &Context,
+    session: &Session,
+    paths: &Paths,
+    state: Option<&State>,
+    started: SystemTime,
+    began: Instant,
+) -> Result<ExitCode, Stop> {
     let provenance = Provenance::ask(session.lowering.root.clone(), &context.env);
     let times =
         session.engine.previous.steps.iter().map(|(name, step)| (name.clone(), step.duration_ms)).collect();
     let progress = Progress::new(context, times, session.engine.jobs);
-    let outcome = run_steps(&session, &progress);
+    let outcome = run_steps(session, &progress);
     progress.finish();
     let report = session.engine.report();
     let mut run = Run::of(&session.lowering.file.release, started, &report);
@@ -113,8 +134,8 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     };
     context.complain(&ready.lowered.warnings);
-    context.complain(&noticed(&session, &report));
-    let looked = findings(&session, &report)?;
+    context.complain(&noticed(session, &report));
+    let looked = findings(session, &report)?;
     let findings = looked.clone().unwrap_or_default();
     let file = &session.lowering.file;
     let judged = preflight::judge(&findings, &file.preflight, &session.lowering.root);
@@ -128,9 +149,9 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         return Ok(exit::FAILED);
     }
     let kept = (&mut run, provenance);
-    let summary = deliver(&session, &paths, state.as_ref(), &ready, &report, looked, kept)?;
+    let summary = deliver(session, paths, state, &ready, &report, looked, kept)?;
     let summary = summary.with_warnings(judged.warnings);
-    keep_state(context, &session, &paths, &ready, &report, &summary);
+    keep_state(context, session, paths, &ready, &report, &summary);
     session.store().index().flush();
     summary.took(began.elapsed()).print(context);
     Ok(exit::DONE)
@@ -210,6 +231,9 @@ fn deliver(
     let built = kept::Built { tree, version: &version, facts: facts.as_ref(), findings: findings.clone() };
     let record = kept::record(session, ready, report, provenance, built);
     deliver::record(store, &record).map_err(wrong)?;
+    if let Some(shared) = &session.shared {
+        sharing::publish(shared, &record);
+    }
     run.made = serde_json::to_value(record.brief()).ok();
     // The run is known without it.
     let _ = run.record(store.index());
@@ -294,6 +318,16 @@ fn as_it_was_left(state: &State, dest: &Path) -> bool {
         .all(|(path, expect)| stamp(&state.root.join(path)).is_ok_and(|found| Expect::of(found) == *expect))
 }
 
+/// What a build depended on.
+pub(super) fn watched(
+    context: &Context,
+    session: &Session,
+    ready: &Ready,
+    report: &RunReport,
+) -> Result<Watched, StepError> {
+    Watched::collect(&session.lowering, ready, report, &context.env, session.engine.secrets())
+}
+
 /// Writes down what the next build has to look at. Saves work and nothing else, so it may fail in silence.
 fn keep_state(
     context: &Context,
@@ -303,7 +337,7 @@ fn keep_state(
     report: &RunReport,
     summary: &Summary,
 ) {
-    let Ok(watched) = Watched::collect(&session.lowering, ready, report, &context.env) else { return };
+    let Ok(watched) = watched(context, session, ready, report) else { return };
     let root = session.lowering.root.clone();
     let mut all: Vec<PathBuf> = watched.paths.into_iter().collect();
     all.push(paths.file.clone());

@@ -12,7 +12,9 @@ use relgraph_rules::diagnostic::Diagnostic;
 
 use super::context::Context;
 use super::exit;
+use super::key;
 use super::quantity::{parse_age, parse_size};
+use super::serve::{self, ServeArgs};
 use super::stop::Stop;
 use crate::render::cache as view;
 
@@ -35,6 +37,10 @@ enum CacheCommand {
         #[arg(long)]
         repair: bool,
     },
+    /// Keys that shared results are signed with
+    Key(key::KeyArgs),
+    /// Serve a cache to a team, over HTTP and gRPC
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +58,12 @@ struct GcArgs {
 
 /// Looks after the store.
 pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
+    // Neither has to do with the store, and both work where there is none.
+    match &args.command {
+        CacheCommand::Key(args) => return key::run(context, args),
+        CacheCommand::Serve(args) => return serve::run(context, args),
+        _ => {}
+    }
     let store = context.store()?;
     let failed = |error: StoreError| Stop::store(store.root(), &error);
     match &args.command {
@@ -95,6 +107,8 @@ pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
             context.report(|| view::verify_json(&report, *repair), || view::verify_text(&report, *repair));
             Ok(if report.is_sound() || *repair { exit::DONE } else { exit::FAILED })
         }
+        CacheCommand::Key(args) => key::run(context, args),
+        CacheCommand::Serve(args) => serve::run(context, args),
     }
 }
 
@@ -109,6 +123,6 @@ fn roots(kind: RecordKind, bytes: &[u8]) -> Vec<Digest> {
             Ok(record) => vec![record.tree],
             Err(_) => Vec::new(),
         },
-        RecordKind::Manifest | RecordKind::Parts => Vec::new(),
+        RecordKind::Manifest | RecordKind::Parts | RecordKind::Where | RecordKind::Pending => Vec::new(),
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use relgraph_cache::remote::Shared;
 use relgraph_cache::{Store, StoreError};
 use relgraph_rules::diagnostic::Diagnostic;
 
+use super::sharing::{self, Team};
+use super::stop::Stop;
 use super::{Format, Global};
 use crate::render::{diagnostic, page, say, tell};
 
@@ -20,6 +24,10 @@ pub struct Context {
     pub colour: bool,
     /// Whether output is coloured.
     pub colour_out: bool,
+    /// The remotes of this command: what was found out about them outlives a build that starts over.
+    pub(super) team: OnceLock<Team>,
+    /// The remotes behind the store that this command looks into.
+    shared: OnceLock<Option<Arc<Shared>>>,
 }
 
 impl Context {
@@ -37,7 +45,7 @@ impl Context {
         };
         let colour = wanted(std::io::stderr().is_terminal());
         let colour_out = wanted(std::io::stdout().is_terminal());
-        Context { global, env, colour, colour_out }
+        Context { global, env, colour, colour_out, team: OnceLock::new(), shared: OnceLock::new() }
     }
 
     /// Where the store is.
@@ -66,6 +74,28 @@ impl Context {
     pub fn store(&self) -> Result<Store, Box<Diagnostic>> {
         let dir = self.cache_dir()?;
         Store::open(&dir).map_err(|error| Box::new(store_trouble(&dir, &error)))
+    }
+
+    /// Opens the store, with the remotes behind it.
+    pub fn shared_store(&self) -> Result<Store, Stop> {
+        let store = self.store()?;
+        let (file, here) = (sharing::here(), std::env::current_dir().unwrap_or_default());
+        let release = file.as_ref().map(|file| (file, here.as_path()));
+        let shared = sharing::open(self, release, false, &store)?;
+        let _ = self.shared.set(shared);
+        Ok(store)
+    }
+
+    /// The remotes behind the store, where it was opened with them.
+    pub fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.get().cloned().flatten()
+    }
+
+    /// Something was damaged or gone, and is made again. Where a remote lost it, that was said.
+    pub fn made_again(&self, what: &str) {
+        if !self.team.get().is_some_and(Team::has_lost) {
+            self.complain(&[Diagnostic::warning(format!("{what}; it is made again"))]);
+        }
     }
 
     /// Whether the report is for programs.

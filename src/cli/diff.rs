@@ -50,7 +50,7 @@ pub struct DiffArgs {
 
 /// Says what differs between two releases.
 pub fn run(context: &Context, args: &DiffArgs) -> Result<ExitCode, Stop> {
-    let store = context.store()?;
+    let store = context.shared_store()?;
     let own = own_release();
     let old = Reference::find_or_build(context, &store, own.as_deref(), &args.old)?.side(&store)?;
     let new = Reference::find_or_build(context, &store, own.as_deref(), &args.new)?.side(&store)?;

@@ -1,5 +1,7 @@
 //! `relgraph doctor`: what works on this machine, and what to do about the rest.
 
+mod remotes;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -12,6 +14,7 @@ use relgraph_rules::toolchain::Choice;
 
 use super::context::Context;
 use super::exit;
+use super::sharing;
 use super::stop::Stop;
 use crate::render::doctor::{Check, State, json, text};
 
@@ -21,12 +24,13 @@ pub struct DoctorArgs {}
 
 /// Looks at everything that a build needs. No store is made where there is none yet, beyond its empty folders.
 pub fn run(context: &Context, _: &DoctorArgs) -> Result<ExitCode, Stop> {
-    let file = here();
+    let file = sharing::here();
     let wanted = Wanted::of(file.as_ref());
     let mut checks = Vec::new();
     toolchain(context, file.as_ref(), &wanted, &mut checks);
     sandbox(&wanted, &mut checks);
     store(context, &mut checks);
+    remotes::checks(context, file.as_ref(), &mut checks);
     context.report(|| json(&checks), || text(&checks, context.colour_out));
     let missing = checks.iter().any(|check| check.state == State::Missing);
     Ok(if missing { exit::FAILED } else { exit::DONE })
@@ -36,12 +40,6 @@ pub fn run(context: &Context, _: &DoctorArgs) -> Result<ExitCode, Stop> {
 struct Wanted {
     toolchain: bool,
     sandbox: bool,
-}
-
-/// release.yaml of the current folder, where there is one that can be read.
-fn here() -> Option<ReleaseFile> {
-    let path = Path::new("release.yaml");
-    std::fs::read(path).ok().and_then(|bytes| ReleaseFile::parse(path, &bytes).ok())
 }
 
 impl Wanted {

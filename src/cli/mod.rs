@@ -12,17 +12,22 @@ mod exit;
 mod graph;
 mod init;
 mod kept;
+mod key;
 mod log;
 mod plan;
 mod preflight;
 mod project;
 mod quantity;
 mod reference;
+mod remotes;
 mod revision;
 mod run;
+mod salt;
 mod sandbox_exec;
 mod schema;
+mod serve;
 mod session;
+mod sharing;
 mod show;
 mod stop;
 pub mod upgrade;
@@ -62,6 +67,9 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Where results are shared.
+    #[command(flatten)]
+    pub sharing: remotes::RemoteArgs,
 }
 
 /// How a command reports.
@@ -196,7 +204,7 @@ fn dispatch() -> ExitCode {
     let done = match &cli.command {
         Command::Init(args) => init::run(&context, args),
         Command::Build(args) => build::run(&context, args),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&context, args),
         Command::Preflight(args) => preflight::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
         Command::Why(args) => why::run(&context, args),

@@ -6,10 +6,10 @@ use relgraph_cache::{Digest, RecordKind, ReleaseRow, Store};
 use relgraph_rules::compare::Side;
 use relgraph_rules::deliver::ReleaseRecord;
 use relgraph_rules::diagnostic::{Diagnostic, nearest, shown};
-use relgraph_rules::schema::ReleaseFile;
 
 use super::context::Context;
 use super::revision;
+use super::sharing;
 use super::stop::Stop;
 
 /// How many digits of a digest are enough to look for it.
@@ -36,11 +36,24 @@ pub enum Place {
 }
 
 impl Reference {
-    /// Finds what is meant. `own` is the name of the release that the user stands at.
-    pub fn find(store: &Store, own: Option<&str>, text: &str) -> Result<Reference, Stop> {
+    /// Finds what is meant, here or in a remote. `own` is the name of the release that the user stands at.
+    pub fn find(context: &Context, store: &Store, own: Option<&str>, text: &str) -> Result<Reference, Stop> {
         let rows = store.index().releases(None);
-        let reference = pick(&rows, own, text, &|path| Path::new(path).exists())
-            .map_err(|complaint| Stop::Wrong(vec![*complaint]))?;
+        let picked = pick(&rows, own, text, &|path| Path::new(path).exists());
+        let reference = match picked {
+            Ok(reference) => reference,
+            Err(complaint) => match far(context, own, text) {
+                Some(record) => return Ok(Reference::of(record)),
+                None => return Err(Stop::Wrong(vec![*complaint])),
+            },
+        };
+        if let Some(row) = &reference.row
+            && !store.whole(&row.tree).is_ok_and(|whole| whole)
+        {
+            // Somebody else may have all of what is not all here.
+            let version = format!("{}@{}", row.name, row.version);
+            far(context, None, &version).filter(|record| record.tree == row.tree);
+        }
         if let Place::Tree(tree) = &reference.place
             && let Err(error) = store.directory(tree)
         {
@@ -61,8 +74,14 @@ impl Reference {
         own: Option<&str>,
         text: &str,
     ) -> Result<Reference, Stop> {
-        let Some(revision) = text.strip_prefix("git:") else { return Reference::find(store, own, text) };
-        let record = revision::release(context, store, revision)?.record;
+        let Some(revision) = text.strip_prefix("git:") else {
+            return Reference::find(context, store, own, text);
+        };
+        Ok(Reference::of(revision::release(context, store, revision)?.record))
+    }
+
+    /// A release that was not built here.
+    fn of(record: ReleaseRecord) -> Reference {
         let row = ReleaseRow {
             key: String::new(),
             name: record.name.clone(),
@@ -71,7 +90,7 @@ impl Reference {
             created: record.built_at,
         };
         let place = Place::Tree(record.tree);
-        Ok(Reference { row: Some(row), place, built: Some(Box::new(record)) })
+        Reference { row: Some(row), place, built: Some(Box::new(record)) }
     }
 
     /// Its record, where there is one.
@@ -96,11 +115,29 @@ impl Reference {
     }
 }
 
+/// The release of that name in a remote. Its tree is promised to the store.
+fn far(context: &Context, own: Option<&str>, text: &str) -> Option<ReleaseRecord> {
+    let shared = context.shared()?;
+    let key = match (text, own) {
+        (text, _) if text.contains('@') => text.to_owned(),
+        (version, Some(own)) if version != own => format!("{own}@{version}"),
+        ("latest", None) => return None,
+        (name, _) => format!("{name}@latest"),
+    };
+    let record = sharing::release(&shared, &key).or_else(|| match own {
+        Some(_) => sharing::release(&shared, &format!("{text}@latest")),
+        None => None,
+    })?;
+    // Whoever can write an entry under another name has not thereby made this release.
+    let (name, version) = key.rsplit_once('@')?;
+    let right =
+        |name: &str, version: &str| record.name == name && (version == "latest" || record.version == version);
+    (right(name, version) || right(text, "latest")).then_some(record)
+}
+
 /// The name of the release that the current folder's release.yaml describes.
 pub fn own_release() -> Option<String> {
-    let path = Path::new("release.yaml");
-    let bytes = std::fs::read(path).ok()?;
-    Some(ReleaseFile::parse(path, &bytes).ok()?.release)
+    Some(sharing::here()?.release)
 }
 
 type Picked = Result<Reference, Box<Diagnostic>>;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
+use relgraph_cache::remote::Shared;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
-use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
+use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer, Secrets};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::fetch::Remotes;
 use relgraph_rules::layout::normal;
@@ -13,6 +14,9 @@ use relgraph_rules::lower::Lowering;
 use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
+use super::remotes::without_secrets;
+use super::sharing;
+use super::salt;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
 pub fn environment(text: &str) -> Result<String, String> {
@@ -163,6 +167,8 @@ pub struct Session {
     pub engine: Engine,
     /// Digests of files that did not move.
     pub stat: Arc<StatCache>,
+    /// Remotes behind the store.
+    pub shared: Option<Arc<Shared>>,
 }
 
 impl Session {
@@ -171,22 +177,28 @@ impl Session {
         let file = read_file(args, paths)?;
         let boxed = |e: Box<Diagnostic>| vec![*e];
         let store = context.store().map_err(boxed)?;
+        let shared = sharing::open(context, Some((&file, &paths.dir)), args.offline, &store)?;
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
+        let secrets = relgraph_rules::secrets::find(&file, &context.env)?;
         let sandboxer = sandboxer(args, &file);
-        let mut lowering =
-            Lowering::new(file, &root, &store, Arc::clone(&stat), &context.env).map_err(boxed)?;
+        let env = without_secrets(&context.env, &file);
+        let mut lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), &env).map_err(boxed)?;
         lowering.remotes = Arc::new(Remotes::new(&context.env, args.offline));
         lowering.names = Some(paths.kept.join("names"));
         let mut engine = Engine::new(store, Arc::new(sandboxer));
-        engine.env = context.env.clone();
+        engine.shared = shared.clone();
+        engine.env = env;
+        if !secrets.is_empty() {
+            engine.keep_secret(Secrets::new(salt::made(context)?, secrets));
+        }
         engine.keep_going = args.keep_going;
         engine.previous = Checkout::load(&paths.checkout());
         engine.cancel = Cancel::new();
         if let Some(jobs) = args.jobs {
             engine.jobs = usize::from(jobs);
         }
-        Ok(Session { lowering, engine, stat })
+        Ok(Session { lowering, engine, stat, shared })
     }
 
     /// Ends the build well when the user interrupts it.

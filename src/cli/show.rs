@@ -25,10 +25,11 @@ pub struct ShowArgs {
 
 /// Says what one release is made of.
 pub fn run(context: &Context, args: &ShowArgs) -> Result<ExitCode, Stop> {
-    let store = context.store()?;
+    let store = context.shared_store()?;
     let own = own_release();
     let wanted = args.release.as_deref().unwrap_or("latest");
-    if args.release.is_none() && store.index().releases(own.as_deref()).is_empty() {
+    let nothing = args.release.is_none() && store.index().releases(own.as_deref()).is_empty();
+    if nothing && context.shared().is_none() {
         return Err(Stop::failed(nothing_built(own.as_deref())));
     }
     let reference = Reference::find_or_build(context, &store, own.as_deref(), wanted)?;

@@ -53,7 +53,7 @@ pub struct UpgradeArgs {
 
 /// Makes the package that moves running nodes from any of the old versions to the new one.
 pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
-    let store = context.store()?;
+    let store = context.shared_store()?;
     let own = own_release();
     let trees: Vec<Digest> = args
         .versions
@@ -237,6 +237,7 @@ impl Here {
             target: "host".to_owned(),
             env: BTreeMap::new(),
             pass_env: Default::default(),
+            secrets: Default::default(),
             spares: Arc::default(),
             rust: None,
             network: false,

@@ -7,6 +7,7 @@ pub mod diff;
 pub mod doctor;
 pub mod failure;
 pub mod graph;
+pub mod keys;
 pub mod log;
 
 pub mod made;

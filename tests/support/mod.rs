@@ -3,11 +3,13 @@
 
 pub mod browser;
 pub mod edited;
+pub mod faults;
 pub mod files;
 pub mod hex;
 pub mod mix;
 pub mod node;
 pub mod pair;
+pub mod plain_cache;
 pub mod project;
 pub mod rebar3;
 pub mod small;

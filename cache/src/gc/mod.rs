@@ -136,13 +136,13 @@ pub fn plan(store: &Store, budget: &Budget, roots: Roots<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Manifests and parts name no blobs and are small; they go when they were last used before every result that stays.
+/// Manifests, parts and notes of where things are name no blobs and are small; they go when they were last used before every result that stays.
 fn drop_companions(plan: &mut Plan, others: &[Candidate], young: i64) -> Result<()> {
     let gone: HashSet<&str> = plan.records.iter().map(|(_, key)| key.as_str()).collect();
     let kept = others.iter().filter(|candidate| !gone.contains(candidate.key.as_str()));
     let limit = kept.map(|candidate| candidate.used).min().unwrap_or(i64::MAX).min(young);
     let store = plan.store.clone();
-    for kind in [RecordKind::Manifest, RecordKind::Parts] {
+    for kind in [RecordKind::Manifest, RecordKind::Parts, RecordKind::Where] {
         let old = used_records(&store, kind)?.into_iter().filter(|(_, used)| *used < limit);
         plan.records.extend(old.map(|(key, _)| (kind, key)));
     }

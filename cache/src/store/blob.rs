@@ -80,6 +80,13 @@ impl Store {
         Ok(self.blob_path(digest, true))
     }
 
+    /// Takes a blob out of the store, in both variants: what must not stay. A result that speaks of it is made again.
+    pub fn remove_blob(&self, digest: &Digest) {
+        for executable in [false, true] {
+            self.discard(&blob_name(digest, executable));
+        }
+    }
+
     pub(super) fn has(&self, digest: &Digest, executable: bool) -> bool {
         let name = blob_name(digest, executable);
         match self.presence(&name, digest) {
@@ -142,7 +149,12 @@ impl Store {
     }
 
     fn open_or_missing(&self, digest: &Digest) -> Result<OwnedFd> {
-        self.open_blob(&blob_name(digest, false)).map_err(|error| match error {
+        let name = blob_name(digest, false);
+        let opened = match self.open_blob(&name) {
+            Err(Errno::NOENT) if self.bring(digest) => self.open_blob(&name),
+            opened => opened,
+        };
+        opened.map_err(|error| match error {
             Errno::NOENT | Errno::LOOP => StoreError::Missing { digest: *digest },
             other => StoreError::io(&self.blob_path(digest, false), "open", other),
         })
@@ -208,7 +220,8 @@ impl Store {
         Ok(file)
     }
 
-    pub(super) fn put_hashed(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+    /// Stores bytes that were hashed.
+    pub(crate) fn put_hashed(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if self.contains(digest) {
             return Ok(());
         }

@@ -90,7 +90,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether every directory and blob of a tree is in the store. What was complete is remembered by this store and its
+    /// Whether every directory and blob of a tree is in the store, or promised by its [`Source`]. What was complete is remembered by this store and its
     /// clones until they find something missing.
     pub fn complete(&self, tree: &Digest) -> Result<bool> {
         if read(&self.inner.complete).contains(&tree.hash) {
@@ -99,12 +99,45 @@ impl Store {
         parallel(|| self.complete_below(tree, 0))
     }
 
+    /// Whether every directory and blob of a tree is in the store itself.
+    pub fn whole(&self, tree: &Digest) -> Result<bool> {
+        if !self.promises_any() {
+            return self.complete(tree);
+        }
+        self.whole_below(tree, 0)
+    }
+
+    fn whole_below(&self, digest: &Digest, depth: usize) -> Result<bool> {
+        if depth > MAX_DEPTH || !self.contains(digest) {
+            return Ok(false);
+        }
+        let directory = match self.directory(digest) {
+            Ok(directory) => directory,
+            Err(error) if error.is_missing() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for node in directory.entries.values() {
+            let whole = match node {
+                Node::File { digest, .. } => self.contains(digest),
+                Node::Directory { digest } => self.whole_below(digest, depth + 1)?,
+                Node::Symlink { .. } => true,
+            };
+            if !whole {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn complete_below(&self, digest: &Digest, depth: usize) -> Result<bool> {
         if read(&self.inner.complete).contains(&digest.hash) {
             return Ok(true);
         }
-        if depth > MAX_DEPTH || !self.contains(digest) {
+        if depth > MAX_DEPTH {
             return Ok(false);
+        }
+        if !self.contains(digest) {
+            return Ok(self.promised(digest));
         }
         let directory = match self.directory(digest) {
             Ok(directory) => directory,
@@ -116,7 +149,7 @@ impl Store {
             .par_iter()
             .with_min_len(8)
             .map(|node| match node {
-                Node::File { digest, .. } => Ok(self.contains(digest)),
+                Node::File { digest, .. } => Ok(self.available(digest)),
                 Node::Directory { digest } => self.complete_below(digest, depth + 1),
                 Node::Symlink { .. } => Ok(true),
             })

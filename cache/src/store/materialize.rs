@@ -28,6 +28,7 @@ impl Store {
     /// Makes a folder of a tree. `dest` must not exist; when anything fails, it does not exist afterwards.
     pub fn materialize(&self, tree: &Digest, dest: &Path, how: Link) -> Result<()> {
         let directory = self.directory(tree)?;
+        self.bring_tree(tree)?;
         let mode = Mode::from_raw_mode(0o755);
         match rustix::fs::mkdirat(CWD, dest, mode) {
             Err(Errno::EXIST) => return Err(StoreError::Exists { path: dest.to_path_buf() }),
@@ -41,6 +42,13 @@ impl Store {
         filled.inspect_err(|_| {
             let _ = remove_tree(dest);
         })
+    }
+
+    /// Writes a verified copy of a blob as a new file.
+    pub(crate) fn copy_to(&self, blob: &Digest, path: &Path) -> Result<()> {
+        let folder = super::open_folder(&crate::fsutil::parent(path))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.copy_blob(blob, folder.as_fd(), &name, Mode::from_raw_mode(0o644)).map(drop)
     }
 
     fn fix_folder(&self, folder: &OwnedFd, path: &Path) -> Result<()> {
@@ -95,7 +103,7 @@ impl Store {
     fn make_link(&self, digest: &Digest, executable: bool, folder: BorrowedFd<'_>, name: &str) -> Result<()> {
         if executable {
             self.ensure_executable(digest)?;
-        } else if !self.contains(digest) {
+        } else if !self.contains(digest) && !self.bring(digest) {
             return Err(StoreError::Missing { digest: *digest });
         }
         let blob = blob_name(digest, executable);

@@ -8,12 +8,13 @@ mod io;
 mod materialize;
 mod put;
 mod session;
+mod source;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
@@ -24,6 +25,7 @@ pub(crate) use blob::{Presence, blob_name};
 pub use materialize::Link;
 pub use session::Scratch;
 use session::Session;
+pub use source::Source;
 
 const VERSION: &str = "relgraph store 1\n";
 /// Directories nested deeper than this are refused: it is beyond what a path can name in practice.
@@ -46,6 +48,7 @@ struct Inner {
     directories: RwLock<HashMap<[u8; 32], Arc<Directory>>>,
     complete: RwLock<HashSet<[u8; 32]>>,
     index: OnceLock<Index>,
+    source: RwLock<Option<Weak<dyn Source>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -77,6 +80,7 @@ impl Store {
                 directories: RwLock::default(),
                 complete: RwLock::default(),
                 index: OnceLock::new(),
+                source: RwLock::default(),
             }),
         })
     }

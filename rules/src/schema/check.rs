@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_yaml::{Mapping, Value};
 
+use super::cache::REMOTE_KEYS;
 use super::error::{Problem, SchemaError};
 use super::places::Source;
 use super::scalar::Kind;
@@ -87,7 +88,16 @@ impl<'a> Checker<'a> {
         match rule.check(text) {
             Ok(text) => Some(text.into()),
             Err(refusal) => {
-                self.fail(Problem::Invalid(refusal.message), spot, refusal.hint.into_iter().collect())
+                self.fail(Problem::Invalid(refusal.message), spot, refusal.hint.into_iter().collect());
+                // What may be a secret is not shown.
+                if let (true, Some(span)) =
+                    (rule.is_secret(), self.errors.last_mut().and_then(|e| e.span.as_mut()))
+                {
+                    let hidden = span.bytes();
+                    let stars = "*".repeat(span.text[hidden.clone()].chars().count());
+                    span.text.replace_range(hidden, &stars);
+                }
+                None
             }
         }
     }
@@ -186,7 +196,8 @@ impl<'a> Checker<'a> {
             "release" => "every release has a name: add a line `release: NAME`".to_string(),
             _ => format!("add a line `{name}: …`"),
         }];
-        let at = self.places.get(spot.path).map_or(Some(spot.at), |(key, _)| *key);
+        let key = self.places.get(spot.path).and_then(|(key, _)| *key);
+        let at = Some(key.unwrap_or(spot.at));
         let label = (!spot.path.is_empty()).then(|| format!("in `{}`", spot.path));
         let problem = Problem::Missing(name.to_string());
         self.report(problem, at, label, hints);
@@ -259,14 +270,22 @@ fn hint_nearest(name: Option<&str>) -> Vec<String> {
     name.map(|name| format!("did you mean `{name}`?")).into_iter().collect()
 }
 
+/// Keys that are written in the user's own file as well, where nothing else is.
+fn of_cache(keys: &[Key]) -> bool {
+    keys.iter().any(|key| matches!(key.name, "cache" | "remotes" | "url"))
+        && !keys.iter().any(|key| key.name == "release")
+}
+
 fn unknown_key_hint(name: &str, keys: &[Key]) -> String {
     let other_name = keys.iter().find(|key| key.also.contains(&name)).map(|key| key.name);
     let is = |keys: &[Key]| keys.iter().any(|key| key.name == name);
     if let Some(known) = other_name {
         format!("did you mean `{known}`?")
-    } else if is(STEP_KEYS) {
+    } else if is(REMOTE_KEYS) && keys.iter().any(|key| key.name == "remotes") {
+        format!("`{name}` belongs to a remote: put it below `remotes:`, beside its `url`")
+    } else if is(STEP_KEYS) && !of_cache(keys) {
         format!("`{name}` belongs to a step: put it below `steps:` and the name of the step")
-    } else if is(KEYS) {
+    } else if is(KEYS) && !of_cache(keys) {
         format!("`{name}` belongs to the file: put it at the left margin")
     } else if let Some(known) = nearest(name, keys.iter().map(|key| key.name)) {
         format!("did you mean `{known}`?")

@@ -51,6 +51,10 @@ fn section(page: &mut String, key: &Key, parent: &str, level: usize) {
     for inner in records(&key.shape) {
         let below = match key.shape {
             Shape::Map { .. } => format!("{name}.NAME."),
+            Shape::List { .. } => format!("{name}[]."),
+            Shape::Either(shapes) if shapes.iter().any(|shape| matches!(shape, Shape::Map { .. })) => {
+                format!("{name}.NAME.")
+            }
             _ => format!("{name}."),
         };
         section(page, inner, &below, level + 1);
@@ -70,6 +74,7 @@ fn records(shape: &Shape) -> &'static [Key] {
     match shape {
         Shape::Record { keys, .. } => keys,
         Shape::Map { value, .. } => records(value),
+        Shape::List { of, .. } => records(of),
         Shape::Either(shapes) => shapes.iter().map(records).find(|keys| !keys.is_empty()).unwrap_or(&[]),
         _ => &[],
     }
@@ -107,9 +112,16 @@ mod tests {
             let head = if key.required { "" } else { "release: a\n" };
             let file = parse(&format!("{head}{}\n", key.example)).unwrap_or_else(|e| panic!("{e:#?}"));
             assert!(file.span(key.name).is_some(), "{}", key.name);
-            for inner in records(&key.shape).iter().filter(|_| key.name != "steps") {
+            for inner in records(&key.shape).iter().filter(|_| !["steps", "secrets"].contains(&key.name)) {
                 let file = parse(&format!("{head}{}\n", inner.example)).unwrap_or_else(|e| panic!("{e:#?}"));
                 assert!(file.span(&format!("{}.{}", key.name, inner.name)).is_some(), "{}", inner.name);
+                let of_entries =
+                    records(&inner.shape).iter().filter(|_| matches!(inner.shape, Shape::List { .. }));
+                for innermost in of_entries {
+                    let file = parse(&format!("{head}{}\n", innermost.example));
+                    let path = format!("{}.{}[0].{}", key.name, inner.name, innermost.name);
+                    assert!(file.is_ok_and(|file| file.span(&path).is_some()), "{path}");
+                }
             }
         }
         for key in STEP_KEYS {

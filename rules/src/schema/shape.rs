@@ -84,7 +84,8 @@ impl Shape {
             Shape::OneOf(words) => {
                 words.iter().map(|w| format!("`{}`", w.name)).collect::<Vec<_>>().join(" and ")
             }
-            other => other.describe(),
+            Shape::Either(shapes) => either(shapes.iter().map(Shape::plural).collect()),
+            other => other.describe().replacen("a map", "maps", 1),
         }
     }
 }

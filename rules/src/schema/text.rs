@@ -1,7 +1,9 @@
 //! The rules for strings: names, paths, globs.
 
 use globset::GlobBuilder;
+use relgraph_cache::remote::{KeyError, PublicKey};
 
+use super::address::RemoteAddress;
 use crate::diagnostic::shown;
 use crate::native::Target;
 
@@ -31,6 +33,22 @@ pub(super) enum Text {
     Inside,
     Chunk,
     Script,
+    /// The address of a remote, without credentials.
+    Remote,
+    /// The same in a file that nobody else reads: credentials may be in it.
+    PrivateRemote,
+    /// A part of a remote.
+    Namespace,
+    /// A name that somebody else gives a meaning.
+    Instance,
+    /// A file, anywhere.
+    File,
+    /// A line that stands for a public key.
+    PublicKey,
+    /// `${NAME}`: the variable that holds a secret.
+    SecretVariable,
+    /// The same, or the secret itself.
+    Secret,
 }
 
 /// Why a string was refused, and what to do.
@@ -73,6 +91,13 @@ impl Text {
             Text::Output => "a path",
             Text::Chunk => "the name of a chunk",
             Text::Script => "a script",
+            Text::Remote | Text::PrivateRemote => "the address of a remote",
+            Text::Namespace => "a namespace",
+            Text::Instance => "a name",
+            Text::File => "a file",
+            Text::PublicKey => "a public key",
+            Text::SecretVariable => "a variable as `${NAME}`",
+            Text::Secret => "a secret, or a variable as `${NAME}`",
         }
     }
 
@@ -90,6 +115,12 @@ impl Text {
             Text::Output => "paths",
             Text::Chunk => "names of chunks",
             Text::Script => "script lines",
+            Text::Remote | Text::PrivateRemote => "addresses of remotes",
+            Text::Namespace => "namespaces",
+            Text::Instance => "names",
+            Text::File => "files",
+            Text::PublicKey => "public keys",
+            Text::SecretVariable | Text::Secret => "secrets",
         }
     }
 
@@ -103,6 +134,10 @@ impl Text {
             Text::Step => Some("^[A-Za-z0-9][A-Za-z0-9_-]*$"),
             Text::Variable | Text::MixVariable => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
             Text::Cookie => Some("^[!-~]+$"),
+            Text::Remote => Some("^(grpcs?|https?|s3|gs|az|file)://[^@]*$"),
+            Text::PrivateRemote => Some("^(grpcs?|https?|s3|gs|az|file)://"),
+            Text::Namespace => Some("^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"),
+            Text::SecretVariable => Some(r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"),
             _ => None,
         }
     }
@@ -157,8 +192,51 @@ impl Text {
             Text::Glob => return glob(text),
             Text::Output => return output(text),
             Text::Inside => return relative(text, "a folder inside of the release"),
+            Text::Remote | Text::PrivateRemote => self.remote(text)?,
+            Text::Namespace => namespace(text).map_err(|message| Refusal {
+                message,
+                hint: Some("a namespace is made of letters, digits, `_`, `-` and `.`, in parts with `/` between them".into()),
+            })?,
+            Text::Instance | Text::File => one_line(text)?,
+            Text::PublicKey => public_key(text)?,
+            Text::SecretVariable | Text::Secret => self.secret(text)?,
         }
         Ok(text.to_string())
+    }
+
+    /// Whether what is written there is shown to nobody.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Text::SecretVariable | Text::Secret)
+    }
+
+    fn remote(self, text: &str) -> Result<(), Refusal> {
+        let address = RemoteAddress::parse(text).map_err(|message| Refusal { message, hint: None })?;
+        if self == Text::Remote && address.user.is_some() {
+            return refuse(
+                "credentials have no place in an address that is committed".into(),
+                "take them out; `token: ${NAME}` names the variable that holds a token, and \
+                 `~/.config/relgraph/config.yaml` and netrc hold your own",
+            );
+        }
+        Ok(())
+    }
+
+    fn secret(self, text: &str) -> Result<(), Refusal> {
+        if let Some(name) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+            return variable(name);
+        }
+        if self == Text::SecretVariable {
+            return refuse(
+                "a secret has no place in a file that is committed".into(),
+                "write the name of the variable that holds it: `${CACHE_TOKEN}`; your own can be in \
+                 `~/.config/relgraph/config.yaml`; this one should not be used any more where it was shared",
+            );
+        }
+        // It travels in a header.
+        if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            return refuse("a secret is printable ASCII".into(), "");
+        }
+        Ok(())
     }
 
     fn name(self, text: &str) -> Result<(), Refusal> {
@@ -184,6 +262,26 @@ impl Text {
             &format!("a name begins with a lower-case letter and goes on with {rule}, up to 100 characters"),
         )
     }
+}
+
+/// What is wrong with the name of a part of a remote.
+pub fn namespace(text: &str) -> Result<(), String> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    if text.len() <= 200 && text.split('/').all(part) {
+        return Ok(());
+    }
+    Err(format!("`{}` cannot be a namespace", shown(text)))
+}
+
+fn public_key(text: &str) -> Result<(), Refusal> {
+    let refusal = |error: KeyError| Refusal {
+        message: format!("this is no public key: {error}"),
+        hint: Some("`relgraph cache key show` says the public lines of your keys".into()),
+    };
+    PublicKey::parse(text).map(|_| ()).map_err(refusal)
 }
 
 fn article(word: &str) -> &'static str {
