@@ -16,6 +16,7 @@ fn s3_does_what_every_remote_does() {
     let s3 = S3::start();
     conforms(s3.place("a/prefix"), Conditions::Kept);
     conforms(s3.place(""), Conditions::Kept);
+    assert!(s3.place("").client(Access::Read).clock().unwrap().is_some());
 }
 
 #[test]
@@ -94,7 +95,11 @@ fn a_bucket_that_is_not_there_is_told() {
 fn nobody_there_is_unreachable() {
     let place = Place { spec: at("s3://bucket/p"), variables: variables(free_port(), KEY, SECRET) };
     let remote = place.client(Access::ReadWrite);
-    for error in [remote.get(&name("e")).unwrap_err(), remote.store(vec![blob(vec![1])]).unwrap_err()] {
+    for error in [
+        remote.get(&name("e")).unwrap_err(),
+        remote.store(vec![blob(vec![1])]).unwrap_err(),
+        remote.clock().unwrap_err(),
+    ] {
         assert_eq!(error.kind, RemoteErrorKind::Unreachable, "{error}");
     }
 }

@@ -23,12 +23,14 @@ use std::fmt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
-use self::stores::{Opened, open};
+use self::service::Answered;
+use self::stores::{Opened, S3, open};
 use super::deliver::{Parcel, deliver};
 use super::{Access, Arrived, Body, Condition, Entry, EntryName, Limits, MAX_ENTRY, Remote};
 use super::{RemoteError, RemoteErrorKind, RemoteSpec, Variables, runtime};
@@ -144,7 +146,9 @@ impl Object {
                 (Ok(_), _) => return Ok(true),
                 (Err(Error::AlreadyExists { .. } | Error::Precondition { .. }), _) if conditional => {
                     return match condition {
-                        Condition::Unchanged(version) => self.write_bare(path, bytes, version).await,
+                        Condition::Unchanged(version) if self.opened.kind == S3 => {
+                            self.write_bare(path, bytes, version).await
+                        }
                         _ => Ok(false),
                     };
                 }
@@ -282,5 +286,16 @@ impl Remote for Object {
 
     fn describe(&self) -> Result<Vec<String>, RemoteError> {
         runtime::wait(self.ask_about())
+    }
+    fn clock(&self) -> Result<Option<SystemTime>, RemoteError> {
+        let probe = self.blob(&Digest::of(b"relgraph: is there a cache?"));
+        match runtime::wait(errors::remembering(self.store().head(&probe))) {
+            // A clock that is wrong is why some refuse.
+            (_, Answered { date: Some(date), .. }) => Ok(Some(date)),
+            (Err(error), Answered { status: None, .. }) => {
+                Err(self.error(&error, None, "it was asked for the time"))
+            }
+            _ => Ok(None),
+        }
     }
 }
