@@ -185,6 +185,17 @@ fn what_is_no_entry_of_ours_is_broken() {
     }
 }
 
+#[test]
+fn a_blob_with_other_bytes_is_none_and_is_stored_again() {
+    let nginx = Nginx::start();
+    web::conform::mends(at(&nginx.url("open")), &|| {
+        for file in std::fs::read_dir(nginx.files("open").join("cas")).unwrap() {
+            let path = file.unwrap().path();
+            std::fs::write(&path, vec![0; std::fs::metadata(&path).unwrap().len() as usize]).unwrap();
+        }
+    });
+}
+
 fn with_token(url: &str) -> RemoteSpec {
     let token = Some(Secret::new("token-of-the-tests"));
     RemoteSpec { credentials: Credentials { token, ..Credentials::default() }, ..at(url) }

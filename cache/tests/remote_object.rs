@@ -54,6 +54,19 @@ fn ceph_does_what_every_remote_does_and_lets_one_of_many_win() {
 }
 
 #[test]
+fn a_blob_with_other_bytes_is_none_and_is_stored_again() {
+    let s3 = S3::start();
+    web::conform::mends(s3.place("p"), &|| {
+        for folder in std::fs::read_dir(s3.files("p/cas")).unwrap() {
+            for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                std::fs::write(&path, vec![0; std::fs::metadata(&path).unwrap().len() as usize]).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn who_is_not_known_is_refused_and_nothing_secret_is_said() {
     let s3 = S3::start();
     let ours = s3.place("p").client(Access::ReadWrite);

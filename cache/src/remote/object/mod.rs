@@ -32,6 +32,7 @@ use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutO
 use self::service::Answered;
 use self::stores::{Opened, S3, open};
 use super::deliver::{Parcel, deliver};
+use super::doubts::Doubts;
 use super::{Access, Arrived, Body, Condition, Entry, EntryName, Limits, MAX_ENTRY, Remote};
 use super::{RemoteError, RemoteErrorKind, RemoteSpec, Variables, runtime};
 use crate::Digest;
@@ -43,6 +44,7 @@ struct Object {
     opened: Opened,
     /// The store is not known to ignore or refuse conditions.
     conditional: AtomicBool,
+    doubts: Doubts,
     /// What must not be shown.
     spec: RemoteSpec,
     variables: Variables,
@@ -64,6 +66,7 @@ pub(super) fn connect(spec: &RemoteSpec, variables: &Variables) -> Result<Arc<dy
         limits: spec.limits,
         opened,
         conditional: AtomicBool::new(true),
+        doubts: Doubts::default(),
         spec: spec.clone(),
         variables: variables.clone(),
     }))
