@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relgraph_cache::remote::{Event, Over, PublicKey, Put, SecretKey, Shared, Tier, Tiers, Trust, connect};
+use relgraph_cache::remote::{
+    Access, Event, Guarded, Notice, Notices, Over, PublicKey, Put, Remote, RemoteSpec, SecretKey, Shared,
+    Tier, Tiers, Trust, connect,
+};
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
 use relgraph_rules::diagnostic::Diagnostic;
@@ -59,18 +62,38 @@ fn team(
     let sharing = configured(context, release, offline)?;
     context.complain(&sharing.warnings);
     let wrong = |text: String| vec![Diagnostic::error(text)];
-    let mut tiers = Vec::new();
-    for spec in &sharing.remotes {
-        let remote =
-            connect(spec, &context.env).map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
+    let colour = context.colour;
+    let notices: Notices = Arc::new(move |notice: Notice| {
+        let warning = Diagnostic::warning(notice.to_string()).hint(notice.hint());
+        tell(&diagnostic::render(&warning, colour));
+    });
+    let mut tiers: Vec<Tier> = Vec::new();
+    for (at, spec) in sharing.remotes.iter().enumerate() {
+        let same = |other: &RemoteSpec| other.url == spec.url && other.credentials == spec.credentials;
+        // Namespaces of one remote fail together, and are told of once.
+        let remote = match sharing.remotes[..at].iter().position(same) {
+            Some(before) => Arc::clone(&tiers[before].remote),
+            None => {
+                let written = |other: &&RemoteSpec| same(other) && other.access == Access::ReadWrite;
+                let spec = sharing.remotes.iter().find(written).unwrap_or(spec);
+                let remote = connect(spec, &context.env);
+                let remote = remote.map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
+                let guarded: Arc<dyn Remote> = Arc::new(Guarded::new(remote, Arc::clone(&notices)));
+                guarded
+            }
+        };
         tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
     }
     let trusted = sharing.trusted.iter().map(|line| PublicKey::parse(line)).collect::<Result<_, _>>();
     let trusted = trusted.map_err(|error| wrong(format!("a trusted key: {error}")))?;
     let signer = sharing.signing_key.as_ref().map(|line| SecretKey::parse(line.expose()));
     let signer = signer.transpose().map_err(|error| wrong(format!("the signing key: {error}")))?;
-    let colour = context.colour;
-    let events = Arc::new(move |event: &Event| tell(&diagnostic::render(&warning(event), colour)));
+    let events = Arc::new(move |event: &Event| {
+        let told = matches!(event, Event::Failed { error, .. } if Notice::covers(error.kind));
+        if !told {
+            tell(&diagnostic::render(&warning(event), colour));
+        }
+    });
     let tiers = Arc::new(Tiers::new(tiers, Trust { trusted, signer }, events));
     Ok(Team { tiers, upload_wait: sharing.upload_wait })
 }
