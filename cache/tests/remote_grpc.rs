@@ -13,13 +13,13 @@ use servers::certificates::Certificates;
 use servers::{Door, Guard};
 
 /// Small, many, large, empty; what was stored is found by somebody who only reads the entry.
-fn round_trip(spec: &RemoteSpec) {
+fn round_trip(spec: &RemoteSpec, many: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let mut all = vec![blob(Vec::new()), blob(b"small".to_vec()), blob(noise(3, 3_000_000))];
     all.push(file_blob(scratch.path(), &noise(2, 50_000_000)));
     all.push(file_blob(scratch.path(), &noise(4, 70_000)));
     all.push(blob(vec![7; 5_000_000]));
-    all.extend((0..3000).map(|n| blob(noise(1000 + n, 200 + 3 * n as usize))));
+    all.extend((0..many).map(|n| blob(noise(1000 + n, 200 + 3 * n as usize))));
     let (known, absent) = (digests(&all), Digest::of(b"never stored"));
 
     let writer = client(spec);
@@ -69,7 +69,7 @@ fn entries(spec: &RemoteSpec) {
 fn casd_keeps_what_it_is_given() {
     let server = servers::casd();
     let spec = at(format!("grpc://{}", server.address));
-    round_trip(&spec);
+    round_trip(&spec, 3000);
     entries(&spec);
     let facts = client(&spec).describe().unwrap().join("\n");
     for fact in
@@ -83,7 +83,7 @@ fn casd_keeps_what_it_is_given() {
 fn buildgrid_keeps_what_it_is_given() {
     let server = servers::buildgrid(&Door::Open, true);
     let spec = at(format!("grpc://{}/main", server.address));
-    round_trip(&spec);
+    round_trip(&spec, 3000);
     entries(&spec);
     assert!(client(&spec).describe().unwrap().contains(&"instance `main`".to_owned()));
 }
@@ -148,6 +148,7 @@ fn certificates_are_shown_to_buildgrid() {
     for spec in [with_certificate(&spec, certificates.stranger()), spec] {
         let error = client(&spec).get(&name("x")).unwrap_err();
         assert!(matches!(error.kind, RemoteErrorKind::Denied | RemoteErrorKind::Unreachable), "{error}");
+        assert!(error.message.contains("ertificate"), "{error}");
     }
 }
 
@@ -158,7 +159,7 @@ fn nginx_asks_for_a_token_and_is_known_by_its_certificate() {
     let url = format!("grpcs://{}", server.address);
     let authorities = Some(certificates.authority());
     let spec = RemoteSpec { authorities, ..at(&url) };
-    round_trip(&with_token(spec.clone(), "s3cret"));
+    round_trip(&with_token(spec.clone(), "s3cret"), 300);
     for spec in [with_token(spec.clone(), "s3cre"), spec] {
         let error = client(&spec).get(&name("x")).unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::Denied, "{error}");
@@ -197,6 +198,30 @@ fn nginx_asks_for_a_certificate_or_a_password() {
     assert_eq!(client(&with_password("open sesame")).get(&name("x")).unwrap(), None);
     let error = client(&with_password("close")).get(&name("x")).unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Denied, "{error}");
+}
+
+#[test]
+fn many_may_use_it_at_once() {
+    let server = servers::casd();
+    let spec = at(format!("grpc://{}", server.address));
+    let (shared, sizes) = (client(&spec), [100, 40_000, 1_500_000, 9_000_000]);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (shared, spec) = (&shared, &spec);
+            scope.spawn(move || {
+                // Some of it is the same for all.
+                let own = sizes.iter().map(|size| blob(noise(n, *size)));
+                let all: Vec<_> = own.chain(sizes.iter().map(|size| blob(noise(100, *size)))).collect();
+                let this = name(&n.to_string());
+                shared.store(all.clone()).unwrap();
+                assert!(shared.put(&this, b"x", &digests(&all), &Condition::Absent).unwrap());
+                let reader = client(spec);
+                assert!(reader.get(&this).unwrap().is_some());
+                fetch_all(&*reader, &digests(&all));
+                fetch_all(&**shared, &digests(&all));
+            });
+        }
+    });
 }
 
 #[test]

@@ -205,6 +205,18 @@ fn a_slow_server_is_waited_for_while_something_moves() {
 }
 
 #[test]
+fn a_slow_line_is_waited_for_while_something_moves() {
+    let stub = Stub::start(Manners::plain());
+    let proxy = Proxy::slow(&stub.address, Some(400_000));
+    let limits = Limits { parallel: 16, call: Duration::from_secs(60), ..hasty("").limits };
+    let remote = client(&RemoteSpec { limits, ..at(format!("grpc://{}", proxy.address)) });
+    let all: Vec<_> = (0..4).flat_map(|n| [blob(noise(n, 1_000_000)), blob(noise(n, 1_500_000))]).collect();
+    remote.store(all.clone()).unwrap();
+    assert!(remote.put(&name("x"), b"x", &digests(&all), &Condition::Always).unwrap());
+    fetch_all(&*remote, &digests(&all));
+}
+
+#[test]
 fn whoever_takes_his_time_with_what_arrives_loses_nothing() {
     let stub = Stub::start(Manners::new(|cache| cache.max_batch_total_size_bytes = 65536));
     let remote = client(&hasty(&stub.url()));
@@ -233,6 +245,23 @@ fn a_full_server_says_so() {
     }
     let error = remote.put(&name("y"), b"y", &[], &Condition::Always).unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Full, "{error}");
+}
+
+#[test]
+fn somebody_else_may_be_faster() {
+    let zstd = Manners::new(|cache| cache.supported_compressors = vec![1]);
+    for manners in [Manners::plain(), zstd] {
+        let stub = Stub::start(manners.with(Fault::Late));
+        let (remote, scratch) = (client(&hasty(&stub.url())), tempfile::tempdir().unwrap());
+        let mut all = vec![blob(vec![1; 100]), blob(noise(1, 7_000_000)), blob(vec![2; 7_000_000])];
+        all.push(file_blob(scratch.path(), &noise(2, 40_000_000)));
+        all.push(file_blob(scratch.path(), &[3; 40_000_000]));
+        for _ in 0..3 {
+            remote.store(all.clone()).unwrap();
+        }
+        assert_eq!(stub.count(), all.len());
+        fetch_all(&*remote, &digests(&all));
+    }
 }
 
 #[test]

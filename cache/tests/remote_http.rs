@@ -18,21 +18,21 @@ fn with_password(url: &str, user: &str, password: &str) -> RemoteSpec {
 #[test]
 fn nginx_does_what_every_remote_does() {
     let nginx = Nginx::start();
-    conforms(&at(&nginx.url("open")), Conditions::Ignored);
+    conforms(at(&nginx.url("open")), Conditions::Ignored);
 }
 
 #[test]
 fn apache_does_what_every_remote_does() {
     let apache = Apache::start();
-    conforms(&at(&apache.url("open")), Conditions::KeptForNew);
-    conforms(&with_password(&apache.url("private"), "ann", "secret"), Conditions::KeptForNew);
+    conforms(at(&apache.url("open")), Conditions::KeptForNew);
+    conforms(with_password(&apache.url("private"), "ann", "secret"), Conditions::KeptForNew);
 }
 
 #[test]
 fn nginx_over_tls_and_http2_does_what_every_remote_does() {
     let nginx = Nginx::start();
     let authorities = Some(nginx.certificates.authority.clone());
-    conforms(&RemoteSpec { authorities, ..at(&nginx.tls_url("open")) }, Conditions::Ignored);
+    conforms(RemoteSpec { authorities, ..at(&nginx.tls_url("open")) }, Conditions::Ignored);
 }
 
 #[test]

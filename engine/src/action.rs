@@ -1,6 +1,6 @@
 //! What a step does: the trait that rules implement, and what passes between them and the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use relgraph_cache::{Answer, Digest, Probe, Store};
@@ -10,6 +10,7 @@ use crate::error::StepError;
 use crate::key::KeyParts;
 use crate::result::StepResult;
 use crate::sandbox::{SandboxMode, Sandboxer, Stream};
+use crate::secret::Secrets;
 
 /// What a step does. The engine calls `declare` once everything the step needs has a result, and `run` when no
 /// result is known for the key.
@@ -30,17 +31,26 @@ pub struct Declared {
     pub available: Option<Arc<dyn Available>>,
     /// `false`: runs every time, and its result is never stored.
     pub cacheable: bool,
+    /// Secrets that it is given. They are in its parts, or among what it discovers; it does not run where one has no value
+    /// here, and what it makes must not hold one.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Declared {
     /// An action whose inputs are all in its parts.
     pub fn new(parts: KeyParts) -> Self {
-        Declared { parts, available: None, cacheable: true }
+        Declared { parts, available: None, cacheable: true, secrets: BTreeSet::new() }
     }
 
     /// An action that reads more than it declares, from `available`.
     pub fn discovering(parts: KeyParts, available: Arc<dyn Available>) -> Self {
-        Declared { parts, available: Some(available), cacheable: true }
+        Declared { available: Some(available), ..Declared::new(parts) }
+    }
+
+    /// With secrets that it is given.
+    pub fn given<'a>(mut self, secrets: impl IntoIterator<Item = &'a String>) -> Self {
+        self.secrets.extend(secrets.into_iter().cloned());
+        self
     }
 }
 
@@ -91,6 +101,8 @@ pub struct StepContext<'a> {
     pub sandbox: &'a Arc<Sandboxer>,
     /// The user's environment. An action that reads it must say so, in its parts or by `Probe::Env`.
     pub env: &'a BTreeMap<String, String>,
+    /// The secrets of the build: what of the environment they are is for those who are given them, and in no key as it is.
+    pub secrets: &'a Secrets,
     /// The results of the steps it needs, by name.
     pub needs: BTreeMap<String, Arc<StepResult>>,
     /// The name of the step.

@@ -20,6 +20,7 @@ use crate::plan::{PlannedStep, plan};
 use crate::result::StepResult;
 use crate::sandbox::{Sandboxer, Stream};
 use crate::schedule::schedule;
+use crate::secret::Secrets;
 
 /// Runs graphs of steps. One engine is one build: what an earlier graph made is there for a later one, where a step of
 /// the same name is taken to be the same step.
@@ -34,6 +35,8 @@ pub struct Engine {
     pub keep_going: bool,
     /// The user's environment.
     pub env: BTreeMap<String, String>,
+    /// Which of it is secret: see [`Engine::keep_secret`].
+    pub(crate) secrets: Arc<Secrets>,
     /// Steps that run even when their result is known.
     pub force: BTreeSet<String>,
     /// What the last build of this checkout was made of.
@@ -62,6 +65,7 @@ impl Engine {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             keep_going: false,
             env: BTreeMap::new(),
+            secrets: Arc::default(),
             force: BTreeSet::new(),
             previous: Checkout::default(),
             cancel: Cancel::new(),
@@ -69,6 +73,17 @@ impl Engine {
             permits: Permits::default(),
             session: Mutex::default(),
         }
+    }
+
+    /// Keeps secrets out of what programs print, of errors and of results.
+    pub fn keep_secret(&mut self, secrets: Secrets) {
+        self.secrets = Arc::new(secrets);
+        self.sandboxer.conceal(&self.secrets);
+    }
+
+    /// The secrets that it keeps.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Brings the targets and everything below them up to date; all steps when no target is given. The report speaks of
@@ -166,6 +181,7 @@ impl Engine {
             store: &self.store,
             sandbox: &self.sandboxer,
             env: &self.env,
+            secrets: &self.secrets,
             needs,
             step,
             cancel: &self.cancel,

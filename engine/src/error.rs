@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use relgraph_cache::StoreError;
 
+use crate::secret::Secrets;
+
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepErrorKind {
@@ -79,6 +81,17 @@ impl StepError {
     pub fn with_output(mut self, stdout: &[u8], stderr: &[u8]) -> Self {
         self.stdout = tail(stdout);
         self.stderr = tail(stderr);
+        self
+    }
+
+    /// With every secret cut out of it.
+    pub(crate) fn without(mut self, secrets: &Secrets) -> Self {
+        for text in [&mut self.message, &mut self.stdout, &mut self.stderr].into_iter().chain(&mut self.hint)
+        {
+            if let std::borrow::Cow::Owned(redacted) = secrets.redact_text(text) {
+                *text = redacted;
+            }
+        }
         self
     }
 

@@ -53,7 +53,7 @@ impl<'a> Known<'a> {
         let mut declared = step.action.declare(cx)?;
         declared.parts.text("rule", format!("{} {}", step.rule.name, step.rule.version));
         let key = declared.parts.key();
-        let answers = Answers::new(&declared, &engine.env);
+        let answers = Answers::new(&declared, &engine.env, &engine.secrets);
         let lookup = if !declared.cacheable || engine.force.contains(&step.name) {
             Lookup::Miss(Some(Reason::Forced))
         } else {
@@ -88,11 +88,15 @@ pub(crate) fn execute(
     observer: &dyn Observer,
 ) -> Done {
     let began = Instant::now();
-    let output = |stream: Stream, line: &str| observer.output(&step.name, stream, line);
+    let output = |stream: Stream, line: &str| {
+        observer.output(&step.name, stream, &engine.secrets.redact_text(line));
+    };
     let cx = engine.context(&step.name, needs, &output);
     let known = match Known::find(engine, step, &cx) {
         Ok(known) => known,
-        Err(error) => return Done::failed(&step.name, error, None, began.elapsed()),
+        Err(error) => {
+            return Done::failed(&step.name, error.without(&engine.secrets), None, began.elapsed());
+        }
     };
     if let Lookup::Hit(result, origin) = &known.lookup {
         let (outcome, reason) = match origin {
@@ -114,7 +118,7 @@ pub(crate) fn execute(
     observer.started(&step.name, known.previous.map(|p| p.duration_ms));
     match run(engine, step, &cx, &known) {
         Ok((result, outcome)) => done(step, &known.declared.parts, result, outcome, Some(reason), began),
-        Err(error) => Done::failed(&step.name, error, Some(reason), began.elapsed()),
+        Err(error) => Done::failed(&step.name, error.without(&engine.secrets), Some(reason), began.elapsed()),
     }
 }
 
@@ -126,6 +130,10 @@ fn run(
 ) -> Result<(StepResult, Outcome), StepError> {
     let store = &engine.store;
     let (began, mark) = (Instant::now(), Mark::now());
+    if let Some(name) = engine.secrets.missing(&known.declared.secrets).next() {
+        return Err(StepError::input(format!("it is given the secret {name}, which is not set here"))
+            .with_hint(format!("set {name} in the environment of the build")));
+    }
     let ran = step.action.run(cx)?;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     for (name, tree) in &ran.outputs {
@@ -134,6 +142,9 @@ fn run(
                 "its output `{name}` ({tree}) is not whole in the store"
             )));
         }
+    }
+    if !known.declared.secrets.is_empty() {
+        crate::secret::search(store, &engine.secrets, &known.declared.secrets, &ran)?;
     }
     // What the last build of this checkout made is known even when that was within this tick of the clock.
     let made_before = |tree: &Digest| {
@@ -144,7 +155,7 @@ fn run(
     let outcome = if was_known { Outcome::Dup } else { Outcome::Ran };
     let stable = ran.stable && known.declared.cacheable;
     // Asked anew: what an earlier lookup was told may have moved while the step ran.
-    let answers = Answers::new(&known.declared, &engine.env);
+    let answers = Answers::new(&known.declared, &engine.env, &engine.secrets);
     let result = make_result(store, step, known.key, &answers, ran, duration_ms)?;
     if stable && known.answers.agree(&answers) {
         remember(store, &known.declared.parts, &result)?;

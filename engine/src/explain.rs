@@ -65,7 +65,7 @@ fn rank(name: &str) -> u8 {
         "rule" => 0,
         "toolchain" => 1,
         "command" => 2,
-        "env" => 3,
+        "env" | "secret" => 3,
         "input" => 5,
         _ => 4,
     }
@@ -85,7 +85,7 @@ fn part_reasons(
         "rule" => reasons.push(Reason::RuleChanged),
         "toolchain" => reasons.push(Reason::ToolchainChanged),
         "command" => reasons.push(Reason::CommandChanged),
-        "env" => reasons.push(Reason::EnvChanged(subject())),
+        "env" | "secret" => reasons.push(Reason::EnvChanged(subject())),
         "input" => reasons.push(Reason::DependencyChanged(subject())),
         _ => {
             let is_source = kind == "source";

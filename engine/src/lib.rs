@@ -23,6 +23,7 @@ mod result;
 pub mod runlog;
 pub mod sandbox;
 mod schedule;
+mod secret;
 pub mod state;
 
 pub use action::{Action, Available, Declared, Ran, StepContext};
@@ -41,4 +42,5 @@ pub use runlog::{Run, RunStep};
 pub use sandbox::{
     Background, Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Sandboxer, Stream,
 };
+pub use secret::{SHORTEST, Salt, Secret, Secrets};
 pub use state::{Expect, Freshness, State};

@@ -12,17 +12,19 @@ use crate::error::StepError;
 use crate::key::ActionKey;
 use crate::outcome::Reason;
 use crate::result::{StepResult, result_key};
+use crate::secret::Secrets;
 
 /// Answers probes, each one once.
 pub(crate) struct Answers<'a> {
     available: Option<Arc<dyn Available>>,
     env: &'a BTreeMap<String, String>,
+    secrets: &'a Secrets,
     known: RefCell<HashMap<Probe, Answer>>,
 }
 
 impl<'a> Answers<'a> {
-    pub fn new(declared: &Declared, env: &'a BTreeMap<String, String>) -> Self {
-        Answers { available: declared.available.clone(), env, known: RefCell::default() }
+    pub fn new(declared: &Declared, env: &'a BTreeMap<String, String>, secrets: &'a Secrets) -> Self {
+        Answers { available: declared.available.clone(), env, secrets, known: RefCell::default() }
     }
 
     pub fn answer(&self, probe: &Probe) -> Result<Answer, StepError> {
@@ -30,9 +32,9 @@ impl<'a> Answers<'a> {
             return Ok(answer.clone());
         }
         let answer = match (probe, &self.available) {
-            (Probe::Env(name), _) => {
+            (Probe::Env(name), _) => self.secrets.answer(name).unwrap_or_else(|| {
                 self.env.get(name).map_or(Answer::Absent, |value| Answer::Value(Digest::of(value.as_bytes())))
-            }
+            }),
             (_, Some(available)) => available.answer(probe)?,
             (_, None) => {
                 return Err(StepError::internal(format!(

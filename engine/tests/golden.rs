@@ -199,3 +199,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn secrets() {
+    let salt = Salt::of(b"a salt that a team shares");
+    assert_eq!(salt.mark("NPM_TOKEN", "npm_0123456789"), golden("key.md", "secret")["value"]);
+}

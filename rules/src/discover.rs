@@ -67,6 +67,8 @@ pub struct Scope<'a> {
     pub ignores: &'a dyn Fn(&str, &str) -> bool,
     /// What programs that nobody watches may depend on.
     pub native: Native,
+    /// Variables with secrets that it is given.
+    pub secrets: BTreeSet<String>,
     /// Variables that are part of the key anyway.
     pub declared_env: BTreeSet<String>,
 }
@@ -108,13 +110,15 @@ impl Scope<'_> {
             let asked = self.native.variables.iter().filter(|name| is_visible(name));
             let asked = asked.filter(|name| !self.declared_env.contains(*name));
             probes.extend(asked.map(|name| Probe::Env(name.clone())));
+            probes.extend(self.secrets.iter().map(|name| Probe::Env(name.clone())));
             if self.namespace.sees_system() {
                 probes.extend(foreign::programs(&facts.programs, &self.native, env));
             }
         }
         let all = facts.env.iter().any(|name| name == "*");
         let asked = facts.env.iter().filter(|name| *name != "*").chain(env.keys().filter(|_| all));
-        let asked = asked.filter(|name| is_visible(name) && !self.declared_env.contains(*name));
+        let shown = |name: &&String| is_visible(name) || self.secrets.contains(*name);
+        let asked = asked.filter(|name| shown(name) && !self.declared_env.contains(*name));
         probes.extend(asked.map(|name| Probe::Env(name.clone())));
         Ok(probes.into_iter().collect())
     }

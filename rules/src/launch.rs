@@ -111,7 +111,11 @@ pub fn evaluating(
 fn environment(cx: &StepContext<'_>, common: &Common, prefix: &str, bin: &str) -> BTreeMap<String, String> {
     let inside = |path: &str| format!("{prefix}/{path}");
     let mut env = visible(cx.env);
+    env.retain(|name, _| !cx.secrets.contains(name));
     env.extend(common.set(cx));
+    let given =
+        common.secrets.iter().filter_map(|name| Some((name.clone(), cx.secrets.expose(name)?.to_owned())));
+    env.extend(given);
     let home = inside("home");
     let elixir = common.toolchain.elixir.iter().map(|_| inside("elixir/bin") + ":").collect::<String>();
     let mut path = format!("{}:{elixir}/usr/local/bin:/usr/bin:/bin", inside("otp/bin"));

@@ -32,6 +32,7 @@ pub mod provenance;
 mod reach;
 pub mod record;
 pub mod schema;
+pub mod secrets;
 pub mod source;
 pub mod sources;
 pub mod spares;

@@ -34,6 +34,8 @@ pub struct Common {
     pub env: BTreeMap<String, String>,
     /// Variables of the user that release.yaml lets through: part of every key.
     pub pass_env: BTreeSet<String>,
+    /// Variables of the user with secrets that release.yaml lets through: part of the key of who reads them, by a keyed hash.
+    pub secrets: BTreeSet<String>,
     /// VMs that are started ahead.
     pub spares: Arc<Spares>,
     /// cargo, for steps that build crates.

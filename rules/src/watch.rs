@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use relgraph_cache::{Digest, Probe};
-use relgraph_engine::{RunReport, StepError};
+use relgraph_engine::{RunReport, Secrets, StepError};
 
 use crate::build::Ready;
 use crate::lower::{Lowering, release};
@@ -15,12 +15,15 @@ use crate::steps::describe::Whole;
 /// A folder of the system with more in it is looked at by its folders.
 const LARGE: usize = 1000;
 
+/// What stands before the name of a secret among watched variables: no variable has a `:` in its name.
+pub const WATCHED: &str = "secret:";
+
 /// What to look at.
 #[derive(Debug, Default)]
 pub struct Watched {
     /// Absolute paths: files, folders whose names count, places where nothing was.
     pub paths: BTreeSet<PathBuf>,
-    /// Variables and the digests of their values.
+    /// Variables and the digests of their values; secrets as `secret:NAME`, with the digest of what stands for it in keys.
     pub env: BTreeMap<String, Option<Digest>>,
 }
 
@@ -31,6 +34,7 @@ impl Watched {
         ready: &Ready,
         report: &RunReport,
         env: &BTreeMap<String, String>,
+        secrets: &Secrets,
     ) -> Result<Watched, StepError> {
         let mut watched = Watched::default();
         let whole = lowering.whole(&ready.around);
@@ -67,6 +71,13 @@ impl Watched {
                 watched.folders(files);
             }
             watched.paths.extend(common.toolchain.rebar3.clone());
+        }
+        for name in secrets.names() {
+            watched.env.remove(name);
+        }
+        for name in crate::secrets::keyed(&lowering.file) {
+            let mark = secrets.mark(&name).map(|mark| Digest::of(mark.as_bytes()));
+            watched.env.insert(format!("{WATCHED}{name}"), mark);
         }
         Ok(watched)
     }

@@ -19,6 +19,7 @@ use relgraph_rules::watch::Watched;
 use super::context::Context;
 use super::exit;
 use super::kept::{self, Provenance};
+use super::salt;
 use super::session::{Paths, ReleaseArgs, Session, identity};
 use super::sharing;
 use super::stop::Stop;
@@ -60,7 +61,7 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
         State::load(&paths.state()).filter(|s| s.identity == identity() && s.request == paths.request);
     if args.force.is_empty()
         && let Some(state) = &state
-        && state.is_fresh(&context.env) == Freshness::Fresh
+        && state.is_fresh(&salt::watched(context, state)) == Freshness::Fresh
         && let Some(summary) = Summary::decode(&state.summary)
     {
         context.complain(&summary.warnings);
@@ -317,6 +318,16 @@ fn as_it_was_left(state: &State, dest: &Path) -> bool {
         .all(|(path, expect)| stamp(&state.root.join(path)).is_ok_and(|found| Expect::of(found) == *expect))
 }
 
+/// What a build depended on.
+pub(super) fn watched(
+    context: &Context,
+    session: &Session,
+    ready: &Ready,
+    report: &RunReport,
+) -> Result<Watched, StepError> {
+    Watched::collect(&session.lowering, ready, report, &context.env, session.engine.secrets())
+}
+
 /// Writes down what the next build has to look at. Saves work and nothing else, so it may fail in silence.
 fn keep_state(
     context: &Context,
@@ -326,7 +337,7 @@ fn keep_state(
     report: &RunReport,
     summary: &Summary,
 ) {
-    let Ok(watched) = Watched::collect(&session.lowering, ready, report, &context.env) else { return };
+    let Ok(watched) = watched(context, session, ready, report) else { return };
     let root = session.lowering.root.clone();
     let mut all: Vec<PathBuf> = watched.paths.into_iter().collect();
     all.push(paths.file.clone());

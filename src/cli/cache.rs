@@ -14,6 +14,7 @@ use super::context::Context;
 use super::exit;
 use super::key;
 use super::quantity::{parse_age, parse_size};
+use super::serve::{self, ServeArgs};
 use super::stop::Stop;
 use crate::render::cache as view;
 
@@ -38,6 +39,8 @@ enum CacheCommand {
     },
     /// Keys that shared results are signed with
     Key(key::KeyArgs),
+    /// Serve a cache to a team, over HTTP and gRPC
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -55,9 +58,11 @@ struct GcArgs {
 
 /// Looks after the store.
 pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
-    // Keys have nothing to do with the store, and are made where there is none.
-    if let CacheCommand::Key(args) = &args.command {
-        return key::run(context, args);
+    // Neither has to do with the store, and both work where there is none.
+    match &args.command {
+        CacheCommand::Key(args) => return key::run(context, args),
+        CacheCommand::Serve(args) => return serve::run(context, args),
+        _ => {}
     }
     let store = context.store()?;
     let failed = |error: StoreError| Stop::store(store.root(), &error);
@@ -103,6 +108,7 @@ pub fn run(context: &Context, args: &CacheArgs) -> Result<ExitCode, Stop> {
             Ok(if report.is_sound() || *repair { exit::DONE } else { exit::FAILED })
         }
         CacheCommand::Key(args) => key::run(context, args),
+        CacheCommand::Serve(args) => serve::run(context, args),
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use relgraph_cache::remote::{Access, RemoteSpec, Secret};
+use relgraph_cache::remote::{Access, RemoteSpec, Secret, Trust};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::schema::ReleaseFile;
 
@@ -63,10 +63,8 @@ pub struct Sharing {
     /// The remotes, in the order in which they are asked. One with a namespace of its own is there twice: its main part, which
     /// is read, and the other.
     pub remotes: Vec<RemoteSpec>,
-    /// Public keys whose signatures are taken, as lines of text; none: everything is.
-    pub trusted: Vec<String>,
-    /// The secret key that results are signed with, as a line of text.
-    pub signing_key: Option<Secret>,
+    /// Whose results are taken, and what ours are signed with.
+    pub trust: Trust,
     /// How long the end of a build waits for uploads.
     pub upload_wait: Duration,
     /// What everybody should hear.
@@ -115,9 +113,9 @@ fn resolve(sources: &Sources<'_>) -> Result<Sharing, Vec<Diagnostic>> {
     let last = |of: &dyn Fn(&Layer) -> Option<Duration>| layers.iter().rev().find_map(of);
     sharing.upload_wait =
         last(&|layer| layer.upload_wait).unwrap_or(if ci { UPLOAD_WAIT_CI } else { UPLOAD_WAIT });
-    sharing.trusted = layers.iter().rev().find_map(|layer| layer.trusted.clone()).unwrap_or_default();
+    sharing.trust.trusted = layers.iter().rev().find_map(|layer| layer.trusted.clone()).unwrap_or_default();
     let key = layers.iter().rev().find_map(|layer| layer.signing_key.clone());
-    sharing.signing_key = key.map_or(Ok(None), |key| layer::signing_key(key, &mut sharing.notes))?;
+    sharing.trust.signer = key.map_or(Ok(None), |key| layer::signing_key(key, &mut sharing.notes))?;
     if !sources.offline {
         settle::remotes(&layers, sources.env, &mut sharing)?;
     }

@@ -16,10 +16,11 @@ use relgraph_rules::steps;
 use relgraph_rules::watch::Watched;
 use serde::{Deserialize, Serialize};
 
-use super::build::{REPAIRS, Released, released};
+use super::build::{REPAIRS, Released, released, watched};
 use super::checkout::{self, Commit};
 use super::context::Context;
 use super::kept::{self, Provenance};
+use super::salt;
 use super::session::{Paths, ReleaseArgs, Session, identity};
 use super::stop::Stop;
 use crate::render::progress::Progress;
@@ -60,7 +61,7 @@ pub fn release(context: &Context, store: &Store, text: &str) -> Result<Revision,
 /// What the commit was built to before, when nothing moved that its build depended on and all of it is there.
 fn known(context: &Context, store: &Store, file: &Path, request: Digest) -> Option<Revision> {
     let state = State::load(file).filter(|s| s.identity == identity() && s.request == request)?;
-    if state.is_fresh(&context.env) != Freshness::Fresh {
+    if state.is_fresh(&salt::watched(context, &state)) != Freshness::Fresh {
         return None;
     }
     let revision: Revision = serde_json::from_slice(&state.summary).ok()?;
@@ -115,7 +116,7 @@ fn build(
     let provenance = Provenance::ask(here.to_owned(), &context.env);
     let record = kept::record(&session, &ready, &report, provenance, built);
     let revision = Revision { record, commit: commit.id.clone() };
-    let watched = Watched::collect(&session.lowering, &ready, &report, &context.env);
+    let watched = watched(context, &session, &ready, &report);
     if let Ok(watched) = watched {
         keep(state_file, request, here, &top, watched, &revision);
     }

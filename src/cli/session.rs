@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::Args;
 use relgraph_cache::remote::Shared;
 use relgraph_cache::{Digest, StatCache, Store, stamp};
-use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer};
+use relgraph_engine::{Cancel, Checkout, Engine, SandboxPolicy, Sandboxer, Secrets};
 use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::fetch::Remotes;
 use relgraph_rules::layout::normal;
@@ -16,6 +16,7 @@ use relgraph_rules::schema::{ReleaseFile, Sandbox};
 use super::context::Context;
 use super::remotes::without_secrets;
 use super::sharing;
+use super::salt;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
 pub fn environment(text: &str) -> Result<String, String> {
@@ -179,6 +180,7 @@ impl Session {
         let shared = sharing::open(context, Some((&file, &paths.dir)), args.offline, &store)?;
         let root = paths.root(&file);
         let stat = Arc::new(StatCache::load(&paths.kept.join("stat")));
+        let secrets = relgraph_rules::secrets::find(&file, &context.env)?;
         let sandboxer = sandboxer(args, &file);
         let env = without_secrets(&context.env, &file);
         let mut lowering = Lowering::new(file, &root, &store, Arc::clone(&stat), &env).map_err(boxed)?;
@@ -187,6 +189,9 @@ impl Session {
         let mut engine = Engine::new(store, Arc::new(sandboxer));
         engine.shared = shared.clone();
         engine.env = env;
+        if !secrets.is_empty() {
+            engine.keep_secret(Secrets::new(salt::made(context)?, secrets));
+        }
         engine.keep_going = args.keep_going;
         engine.previous = Checkout::load(&paths.checkout());
         engine.cancel = Cancel::new();

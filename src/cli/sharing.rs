@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use relgraph_cache::remote::{
-    Access, Event, Guarded, Notice, Notices, Over, PublicKey, Put, Remote, RemoteSpec, SecretKey, Shared,
-    Tier, Tiers, Trust, connect,
+    Access, Event, Guarded, Notice, Notices, Over, Put, Remote, RemoteSpec, Shared, Tier, Tiers, connect,
 };
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
@@ -22,6 +22,8 @@ use crate::render::{diagnostic, tell};
 pub struct Team {
     tiers: Arc<Tiers>,
     upload_wait: Duration,
+    /// Whether it was said that a remote fails.
+    told: Arc<AtomicBool>,
 }
 
 /// The remotes behind a store, if there are any. `release` is release.yaml and its folder, for commands that are about one.
@@ -63,7 +65,10 @@ fn team(
     context.complain(&sharing.warnings);
     let wrong = |text: String| vec![Diagnostic::error(text)];
     let colour = context.colour;
+    let told = Arc::new(AtomicBool::new(false));
+    let tells = Arc::clone(&told);
     let notices: Notices = Arc::new(move |notice: Notice| {
+        tells.store(true, Ordering::Relaxed);
         let warning = Diagnostic::warning(notice.to_string()).hint(notice.hint());
         tell(&diagnostic::render(&warning, colour));
     });
@@ -84,18 +89,14 @@ fn team(
         };
         tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
     }
-    let trusted = sharing.trusted.iter().map(|line| PublicKey::parse(line)).collect::<Result<_, _>>();
-    let trusted = trusted.map_err(|error| wrong(format!("a trusted key: {error}")))?;
-    let signer = sharing.signing_key.as_ref().map(|line| SecretKey::parse(line.expose()));
-    let signer = signer.transpose().map_err(|error| wrong(format!("the signing key: {error}")))?;
     let events = Arc::new(move |event: &Event| {
         let told = matches!(event, Event::Failed { error, .. } if Notice::covers(error.kind));
         if !told {
             tell(&diagnostic::render(&warning(event), colour));
         }
     });
-    let tiers = Arc::new(Tiers::new(tiers, Trust { trusted, signer }, events));
-    Ok(Team { tiers, upload_wait: sharing.upload_wait })
+    let tiers = Arc::new(Tiers::new(tiers, sharing.trust, events));
+    Ok(Team { tiers, upload_wait: sharing.upload_wait, told })
 }
 
 fn warning(event: &Event) -> Diagnostic {
@@ -141,7 +142,9 @@ pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
             told = true;
         }
     });
-    if left.records > 0 {
+    // Where a remote fails, that was said.
+    let failed = context.team.get().is_some_and(|team| team.told.load(Ordering::Relaxed));
+    if left.records > 0 && !failed {
         let message = format!("{} results were not written to the remote", left.records);
         context.complain(&[Diagnostic::warning(message).hint("the next build goes on with them")]);
     }

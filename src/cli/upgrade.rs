@@ -237,6 +237,7 @@ impl Here {
             target: "host".to_owned(),
             env: BTreeMap::new(),
             pass_env: Default::default(),
+            secrets: Default::default(),
             spares: Arc::default(),
             rust: None,
             network: false,

@@ -50,20 +50,31 @@ pub struct Check {
     pub notes: Vec<String>,
     /// What to do.
     pub hints: Vec<String>,
+    /// More of it, for programs, under a name of its own.
+    pub more: Option<(&'static str, Value)>,
 }
 
 impl Check {
     /// Nothing to say yet.
     pub fn new(name: &str, state: State) -> Check {
         let name = name.to_owned();
-        Check { name, state, version: None, path: None, detail: None, notes: Vec::new(), hints: Vec::new() }
+        Check {
+            name,
+            state,
+            version: None,
+            path: None,
+            detail: None,
+            notes: Vec::new(),
+            hints: Vec::new(),
+            more: None,
+        }
     }
 }
 
 /// For programs.
 pub fn json(checks: &[Check]) -> Value {
     let check = |check: &Check| {
-        json!({
+        let mut object = json!({
             "name": check.name,
             "state": check.state.word(),
             "version": check.version,
@@ -71,7 +82,11 @@ pub fn json(checks: &[Check]) -> Value {
             "detail": check.detail,
             "notes": check.notes,
             "hints": check.hints,
-        })
+        });
+        if let Some((name, more)) = &check.more {
+            object[*name] = more.clone();
+        }
+        object
     };
     json!({
         "schema": SCHEMA,

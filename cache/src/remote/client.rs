@@ -21,6 +21,15 @@ pub(super) enum Identity {
     Nobody,
 }
 
+/// Which versions of HTTP are offered to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 and HTTP/1.1.
+    All,
+    /// HTTP/1.1: each transfer has a connection, which is what object stores are made for.
+    One,
+}
+
 fn config(path: &Path, why: &dyn std::fmt::Display) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Config, format!("{}: {why}", path.display()))
 }
@@ -36,7 +45,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RemoteError
 }
 
 /// TLS as *ring* does it, with the system's authorities and the ones that were named.
-fn tls(spec: &RemoteSpec, identity: Identity) -> Result<ClientConfig, RemoteError> {
+fn tls(spec: &RemoteSpec, identity: Identity, versions: Versions) -> Result<ClientConfig, RemoteError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &spec.authorities {
         for certificate in certificates(path)? {
@@ -63,7 +72,10 @@ fn tls(spec: &RemoteSpec, identity: Identity) -> Result<ClientConfig, RemoteErro
         }
         _ => builder.with_no_client_auth(),
     };
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = match versions {
+        Versions::All => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::One => vec![b"http/1.1".to_vec()],
+    };
     Ok(tls)
 }
 
@@ -72,15 +84,19 @@ pub(super) fn client(
     spec: &RemoteSpec,
     variables: &Variables,
     identity: Identity,
+    versions: Versions,
 ) -> Result<reqwest::Client, RemoteError> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(spec, identity)?)
+        .tls_backend_preconfigured(tls(spec, identity, versions)?)
         .user_agent(concat!("relgraph/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .connect_timeout(spec.limits.connect)
         .pool_max_idle_per_host(spec.limits.parallel.max(1))
         .http2_adaptive_window(true)
         .no_proxy();
+    if versions == Versions::One {
+        builder = builder.http1_only();
+    }
     for proxy in proxies(variables)? {
         builder = builder.proxy(proxy);
     }
@@ -129,13 +145,7 @@ pub(super) fn trouble(error: reqwest::Error) -> RemoteError {
     let (mut text, mut kind) = (error.to_string(), None);
     let mut source = std::error::Error::source(&error);
     while let Some(found) = source {
-        if let Some(tls) = found.downcast_ref::<rustls::Error>() {
-            kind = Some(tls_kind(tls));
-        } else if let Some(io) = found.downcast_ref::<std::io::Error>()
-            && let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
-            kind = Some(tls_kind(tls));
-        }
+        kind = kind.or(in_tls(found));
         let next = found.to_string();
         if !text.contains(&next) {
             text = format!("{text}: {next}");
@@ -168,6 +178,15 @@ pub(super) fn was_not_taken(error: &reqwest::Error) -> bool {
         source = found.source();
     }
     false
+}
+
+/// What kind of trouble with TLS an error is or wraps. One of input and output does not name what it wraps as its source.
+fn in_tls(error: &(dyn std::error::Error + 'static)) -> Option<RemoteErrorKind> {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_kind(tls));
+    }
+    let io = error.downcast_ref::<std::io::Error>()?;
+    in_tls(io.get_ref()?)
 }
 
 fn tls_kind(error: &rustls::Error) -> RemoteErrorKind {

@@ -8,6 +8,7 @@
 //! beside the entry that speaks of it: whoever reads the entry knows it as well. It is never trusted: bytes that arrive have
 //! the BLAKE3 hash that was asked for, or they are not used.
 
+mod checkup;
 mod client;
 mod deliver;
 mod folder;
@@ -15,6 +16,7 @@ mod grpc;
 mod guard;
 mod http;
 mod keys;
+mod moving;
 pub mod netrc;
 mod object;
 mod pack;
@@ -27,10 +29,12 @@ mod trust;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use crate::Digest;
+pub use checkup::Checkup;
 pub use guard::{Direction, Guarded, Notice, Notices, Policy, Timing, Traffic};
 pub use keys::{KeyError, MAX_KEY_NAME, PublicKey, SecretKey, is_key_name};
 pub use pack::{MAX_FILE, MAX_TREE};
@@ -123,6 +127,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
 
     /// Asks the remote what it is and can do: for `doctor`. Facts in words, such as `SHA-256`, `at most 4 MiB in a batch`.
     fn describe(&self) -> Result<Vec<String>, RemoteError>;
+
+    /// What time it is there, for `doctor`; `None` where the remote does not tell.
+    fn clock(&self) -> Result<Option<SystemTime>, RemoteError> {
+        Ok(None)
+    }
 }
 
 /// What kind of trouble there was with a remote.

@@ -36,6 +36,10 @@ pub(super) fn entry_name(namespace: Option<&str>, kind: RecordKind, key: &str) -
 impl Parcel {
     /// The bytes that are signed: compressed.
     pub fn encode(&self) -> std::io::Result<Vec<u8>> {
+        zstd::bulk::compress(&self.plain(), LEVEL)
+    }
+
+    fn plain(&self) -> Vec<u8> {
         let mut out = Writer::new(MAGIC);
         out.str(self.kind.name()).str(&self.key).bytes(&self.record);
         for digests in [&self.trees, &self.blobs] {
@@ -45,7 +49,7 @@ impl Parcel {
             }
         }
         self.packing.write(&mut out);
-        zstd::bulk::compress(&out.finish(), LEVEL)
+        out.finish()
     }
 
     /// Reads what `encode` wrote, if it is the parcel of this record.
@@ -73,4 +77,65 @@ impl Parcel {
 fn read_digests(reader: &mut Reader<'_>) -> Result<Vec<Digest>, CodecError> {
     let count = reader.count(40)?;
     (0..count).map(|_| reader.digest()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::pack::Unit;
+    use crate::{Directory, Node};
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A value of a block of the page about the format.
+    fn golden(block: &str, name: &str) -> String {
+        let page = include_str!("../../../docs/formats/parcel.md");
+        let (_, rest) = page.split_once(&format!("```golden {block}\n")).unwrap();
+        let (_, rest) = rest.split_once(&format!("{name} = ")).unwrap();
+        rest.lines().next().unwrap().to_owned()
+    }
+
+    fn parcel() -> Parcel {
+        let file = Digest::of(b"hello\n");
+        let mut directory = Directory::default();
+        directory.entries.insert("f".into(), Node::File { digest: file, executable: false });
+        Parcel {
+            kind: RecordKind::Release,
+            key: "a@1".into(),
+            record: b"abc".to_vec(),
+            trees: vec![directory.digest()],
+            blobs: Vec::new(),
+            packing: Packing {
+                spine: (Unit::Inline(vec![0]), directory.encode().len() as u64),
+                packs: vec![(Unit::Inline(vec![1]), 1)],
+                large: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn names_and_bytes_are_those_of_the_page() {
+        let name = entry_name(None, RecordKind::Release, "a@1");
+        assert_eq!(name.hex(), golden("name", "name"));
+        assert_eq!(hex(&parcel().plain()), golden("parcel", "bytes"));
+        assert_ne!(entry_name(Some("pr/1"), RecordKind::Release, "a@1"), name);
+        assert_ne!(entry_name(None, RecordKind::Result, "a@1"), name);
+    }
+
+    #[test]
+    fn a_parcel_is_read_as_what_was_asked_for_and_as_nothing_else() {
+        let parcel = parcel();
+        let payload = parcel.encode().unwrap();
+        assert_eq!(Parcel::decode(&payload, RecordKind::Release, "a@1").unwrap(), parcel);
+        assert!(Parcel::decode(&payload, RecordKind::Release, "a@2").is_err());
+        assert!(Parcel::decode(&payload, RecordKind::Result, "a@1").is_err());
+        assert!(Parcel::decode(b"abc", RecordKind::Release, "a@1").is_err());
+        let plain = parcel.plain();
+        for end in 0..plain.len() {
+            let cut = zstd::bulk::compress(&plain[..end], 1).unwrap();
+            assert!(Parcel::decode(&cut, RecordKind::Release, "a@1").is_err(), "cut at {end}");
+        }
+    }
 }

@@ -80,6 +80,13 @@ impl Store {
         Ok(self.blob_path(digest, true))
     }
 
+    /// Takes a blob out of the store, in both variants: what must not stay. A result that speaks of it is made again.
+    pub fn remove_blob(&self, digest: &Digest) {
+        for executable in [false, true] {
+            self.discard(&blob_name(digest, executable));
+        }
+    }
+
     pub(super) fn has(&self, digest: &Digest, executable: bool) -> bool {
         let name = blob_name(digest, executable);
         match self.presence(&name, digest) {

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// What passes between clients and a server, until this is dropped.
 pub struct Proxy {
@@ -25,7 +26,17 @@ struct State {
 impl Proxy {
     /// In front of a server at `behind`.
     pub fn start(behind: &str) -> Proxy {
+        Proxy::slow(behind, None)
+    }
+
+    /// Lets so many bytes pass in a second, on each connection and each way.
+    pub fn slow(behind: &str, rate: Option<u32>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        if rate.is_some() {
+            // A slow line is not a large one.
+            let socket = socket2::SockRef::from(&listener);
+            socket.set_recv_buffer_size(64 << 10).expect("a buffer");
+        }
         let address = listener.local_addr().expect("an address").to_string();
         let state = Arc::new(State {
             left: AtomicU64::new(u64::MAX),
@@ -40,8 +51,8 @@ impl Proxy {
                 }
                 let Ok(client) = client else { return };
                 let Ok(server) = TcpStream::connect(&behind) else { continue };
-                pass(&client, &server, None);
-                pass(&server, &client, Some(Arc::clone(&shared)));
+                pass(&client, &server, None, rate);
+                pass(&server, &client, Some(Arc::clone(&shared)), rate);
             }
         });
         Proxy { address, state }
@@ -72,7 +83,7 @@ impl Drop for Proxy {
     }
 }
 
-fn pass(from: &TcpStream, to: &TcpStream, state: Option<Arc<State>>) {
+fn pass(from: &TcpStream, to: &TcpStream, state: Option<Arc<State>>, rate: Option<u32>) {
     let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
     thread::spawn(move || {
         let mut chunk = [0; 16 << 10];
@@ -95,6 +106,9 @@ fn pass(from: &TcpStream, to: &TcpStream, state: Option<Arc<State>>) {
                 if left != u64::MAX {
                     state.left.store(left.saturating_sub(allowed), Ordering::Relaxed);
                 }
+            }
+            if let Some(rate) = rate {
+                thread::sleep(Duration::from_secs(1) * count as u32 / rate);
             }
             if to.write_all(&chunk[..allowed as usize]).is_err() || dead {
                 break;

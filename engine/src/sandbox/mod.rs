@@ -19,7 +19,7 @@ mod supervise;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use background::Background;
@@ -28,6 +28,7 @@ pub use helper::helper_main;
 pub use spec::{Finished, Mount, SandboxError, SandboxMode, SandboxPolicy, SandboxSpec, Stream};
 
 use crate::cancel::Cancel;
+use crate::secret::Secrets;
 use supervise::{Ended, supervise};
 
 /// The path at which a confined program finds its work folder.
@@ -42,6 +43,8 @@ pub struct Sandboxer {
     helper: PathBuf,
     policy: SandboxPolicy,
     probed: OnceLock<Probed>,
+    /// What is never passed on of what programs print.
+    secrets: OnceLock<Arc<Secrets>>,
 }
 
 /// What was found out by trying.
@@ -57,14 +60,19 @@ struct Probed {
 impl Sandboxer {
     /// `helper`: the program that, called as `HELPER sandbox-exec FILE`, calls [`helper_main`] with that file.
     pub fn new(helper: PathBuf, policy: SandboxPolicy) -> Self {
-        Sandboxer { helper, policy, probed: OnceLock::new() }
+        Sandboxer { helper, policy, probed: OnceLock::new(), secrets: OnceLock::new() }
     }
 
     /// One that confines in that way without trying whether it works: for tests and for `doctor`.
     pub fn with_mode(helper: PathBuf, mode: SandboxMode) -> Self {
         let policy = if mode == SandboxMode::Plain { SandboxPolicy::Off } else { SandboxPolicy::Required };
         let probed = OnceLock::from(Probed { mode, helper: mode.is_confined(), problems: Vec::new() });
-        Sandboxer { helper, policy, probed }
+        Sandboxer { helper, policy, probed, secrets: OnceLock::new() }
+    }
+
+    /// Cuts these out of all that programs print from now on. What is kept secret first stays so.
+    pub(crate) fn conceal(&self, secrets: &Arc<Secrets>) {
+        let _ = self.secrets.set(Arc::clone(secrets));
     }
 
     /// What was asked for.
@@ -127,7 +135,7 @@ impl Sandboxer {
         let _placed = if mode == SandboxMode::Plain { Some(plain::Placed::new(&spec)?) } else { None };
         let timeout = spec.timeout;
         let (command, input) = self.command(mode, helper, spec)?;
-        let ended = supervise(command, input, timeout, cancel, on_line)?;
+        let ended = supervise(command, input, timeout, cancel, self.secrets.get(), on_line)?;
         #[cfg(target_os = "linux")]
         check_setup(&ended, mode)?;
         let Ended { status, stdout, stderr, duration } = ended;

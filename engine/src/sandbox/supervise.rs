@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use nix::unistd::Pid;
 use super::capture::{Capped, Lines};
 use super::spec::{SandboxError, Stream};
 use crate::cancel::Cancel;
+use crate::secret::{Redaction, Secrets};
 
 /// How long a process group has between being asked to end and being ended.
 const GRACE: Duration = Duration::from_secs(2);
@@ -38,6 +40,7 @@ pub(super) fn supervise(
     input: Vec<u8>,
     timeout: Option<Duration>,
     cancel: &Cancel,
+    secrets: Option<&Arc<Secrets>>,
     on_line: &dyn Fn(Stream, &str),
 ) -> Result<Ended, SandboxError> {
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
@@ -71,7 +74,8 @@ pub(super) fn supervise(
     for pump in pumps.into_iter().flatten() {
         pump.map_err(cannot_start)?;
     }
-    let mut output = Output { on_line, stdout: Stored::default(), stderr: Stored::default() };
+    let secrets = secrets.map(Arc::as_ref).filter(|secrets| !secrets.is_empty());
+    let mut output = Output { on_line, secrets, stdout: Stored::default(), stderr: Stored::default() };
     let why = watched.watch(&chunks, &mut output, timeout.map(|t| (began + t, t)), cancel);
     let status = watched.reap()?;
     output.drain(&chunks);
@@ -204,6 +208,7 @@ fn pump(mut pipe: impl Read + Send + 'static, stream: Stream, sender: Sender<Chu
 
 #[derive(Default)]
 struct Stored {
+    redaction: Redaction,
     bytes: Capped,
     lines: Lines,
 }
@@ -211,6 +216,8 @@ struct Stored {
 /// What the child printed: kept, and passed on by lines.
 struct Output<'a> {
     on_line: &'a dyn Fn(Stream, &str),
+    /// Cut out before anything is kept or passed on.
+    secrets: Option<&'a Secrets>,
     stdout: Stored,
     stderr: Stored,
 }
@@ -220,6 +227,10 @@ impl Output<'_> {
         let stored = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
+        };
+        let chunk = match self.secrets {
+            Some(secrets) => stored.redaction.push(secrets, &chunk),
+            None => chunk,
         };
         stored.bytes.push(&chunk);
         stored.lines.push(&chunk, |line| (self.on_line)(stream, line));
@@ -232,7 +243,14 @@ impl Output<'_> {
         }
     }
 
-    fn finish(self) -> (Vec<u8>, Vec<u8>) {
+    fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+        if let Some(secrets) = self.secrets {
+            for (stream, stored) in [(Stream::Stdout, &mut self.stdout), (Stream::Stderr, &mut self.stderr)] {
+                let rest = std::mem::take(&mut stored.redaction).finish(secrets);
+                stored.bytes.push(&rest);
+                stored.lines.push(&rest, |line| (self.on_line)(stream, line));
+            }
+        }
         self.stdout.lines.finish(|line| (self.on_line)(Stream::Stdout, line));
         self.stderr.lines.finish(|line| (self.on_line)(Stream::Stderr, line));
         (self.stdout.bytes.finish(), self.stderr.bytes.finish())

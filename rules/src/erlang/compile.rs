@@ -279,7 +279,7 @@ impl Action for Compile {
             parts.list("history", [&history.version, &history.short, &history.long]);
         }
         self.by_hooks(cx)?.part(&mut parts, cx.store)?;
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -331,6 +331,7 @@ impl Action for Compile {
             own,
             dependencies,
             ignored,
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&facts, cx.env)?;

@@ -113,6 +113,7 @@ impl Describe {
             own: self.whole.own(),
             dependencies: BTreeMap::new(),
             ignored: self.whole.ignored(),
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let probes = scope.probes(&said.facts, cx.env)?;
@@ -127,7 +128,7 @@ impl Action for Describe {
         parts.text("release", &self.release);
         parts.list("folders", self.whole.own());
         parts.list("applications", &self.folders);
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {

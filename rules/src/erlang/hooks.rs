@@ -314,7 +314,7 @@ impl Action for Hooks {
         parts.list("folders", self.whole.own());
         parts.list("applications", self.applications.iter().map(|a| format!("{} {}", a.app, a.build)));
         self.made_before(cx)?.part(&mut parts, cx.store)?;
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -342,6 +342,7 @@ impl Action for Hooks {
                 .map(|application| (self.whole.layout.at(&application.build), application.app.clone()))
                 .collect(),
             ignored,
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&facts, cx.env)?;

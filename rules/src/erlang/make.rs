@@ -83,7 +83,8 @@ pub struct Make {
 /// The variables that make sees.
 pub fn seen(common: &Common) -> BTreeSet<String> {
     let names = SEEN.iter().map(|&name| name.to_owned());
-    names.chain(common.env.keys().cloned()).chain(common.pass_env.iter().cloned()).collect()
+    let set = common.env.keys().chain(&common.pass_env).chain(&common.secrets);
+    names.chain(set.cloned()).collect()
 }
 
 /// Their names, for a request.
@@ -136,7 +137,7 @@ impl Action for Make {
         parts.list("dependencies", self.sees.iter().map(|(seen, _)| seen.app.as_str()));
         parts.text("cleaned", if self.is_left() { "yes" } else { "no" });
         parts.digest("recipe", &recipe(cx, &self.application)?);
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -187,6 +188,7 @@ impl Action for Make {
             own: vec![at.clone(), "shared".to_owned()],
             dependencies: self.sees.iter().map(|(seen, _)| (self.folder(seen), seen.app.clone())).collect(),
             ignored: Vec::new(),
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&said.facts, cx.env)?;

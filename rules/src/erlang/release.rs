@@ -143,7 +143,7 @@ impl Action for Release {
         for step in &self.hooks {
             Made::by(cx, step)?.part(&mut parts, cx.store)?;
         }
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -168,6 +168,7 @@ impl Action for Release {
             own: self.whole.own(),
             dependencies: self.applications.iter().map(|a| (self.at(a), a.app.clone())).collect(),
             ignored: self.whole.ignored(),
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let probes = scope.probes(&said.facts, cx.env)?;

@@ -110,6 +110,7 @@ impl Lowering {
                 target: file.target_name().to_owned(),
                 env: file.env.clone(),
                 pass_env: file.pass_env.clone(),
+                secrets: file.secrets.names().cloned().collect(),
                 spares: Arc::default(),
                 rust: None,
                 network: false,

@@ -367,7 +367,7 @@ const TRUSTED_KEYS: Key = Key {
     default: "none: everything that a remote holds is taken, as far as its transport and its tokens are trusted",
     meaning: "Public keys (`relgraph cache key new` makes them). Where there are any, only results that were signed with \
               one of them are taken; others are misses.",
-    example: "cache:\n  trusted_keys:\n    - relgraph-key-1:ci:4Zz0Tz1Ue5QzQ2jdcwUdxzSJ0TBQ0cGmv6pD0gkzv0k=",
+    example: "cache:\n  trusted_keys:\n    - relgraph-key-1:ci:8CQcK0AOJWY0+MlrDt7KBpegkxIMHMSfGFAxXHb4F10",
     also: &["keys", "public_keys", "trusted-public-keys"],
 };
 

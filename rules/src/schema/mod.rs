@@ -36,7 +36,7 @@ pub use json::json_schema;
 pub use markdown::reference_markdown;
 pub use model::{
     Cookie, CustomStep, Level, PackageFormat, Platform, Preflight, ReleaseFile, Runtime, RuntimeSetting,
-    Sandbox, StartMode, Strip,
+    Sandbox, SecretNames, SecretUse, StartMode, Strip,
 };
 pub use read::UserFile;
 pub use text::namespace;

@@ -58,6 +58,9 @@ pub struct ReleaseFile {
     /// Variables of the user's environment that steps may see.
     #[serde(default)]
     pub pass_env: BTreeSet<String>,
+    /// Variables of the user's environment with secrets, for every Mix step.
+    #[serde(default)]
+    pub secrets: SecretNames,
     /// Applications whose compilation may use the network.
     #[serde(default)]
     pub network: BTreeSet<String>,
@@ -197,6 +200,50 @@ impl From<RawRuntime> for RuntimeSetting {
                 RuntimeSetting { include: include.map(Into::into), target }
             }
         }
+    }
+}
+
+/// Secrets by the variables that they are found in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawSecrets")]
+pub struct SecretNames(pub BTreeMap<String, SecretUse>);
+
+impl SecretNames {
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+}
+
+/// How one secret is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretUse {
+    /// Whether its value is part of the key.
+    pub keyed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawSecrets {
+    Names(BTreeSet<String>),
+    Map(BTreeMap<String, RawSecret>),
+}
+
+#[derive(Deserialize)]
+struct RawSecret {
+    key: Option<bool>,
+}
+
+impl From<RawSecrets> for SecretNames {
+    fn from(raw: RawSecrets) -> Self {
+        let keyed = |name: String| (name, SecretUse { keyed: true });
+        SecretNames(match raw {
+            RawSecrets::Names(names) => names.into_iter().map(keyed).collect(),
+            RawSecrets::Map(map) => map
+                .into_iter()
+                .map(|(name, raw)| (name, SecretUse { keyed: raw.key.unwrap_or(true) }))
+                .collect(),
+        })
     }
 }
 
@@ -354,6 +401,9 @@ pub struct CustomStep {
     /// Variables of this step.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Variables of the user's environment with secrets.
+    #[serde(default)]
+    pub secrets: SecretNames,
     /// Steps that must be done before; whether they exist is not checked here.
     #[serde(default)]
     pub needs: Vec<String>,

@@ -96,8 +96,17 @@ fn masked(line: &str) -> String {
         }
         from = start;
     }
+    if let Some(at) = shown.find(SECRET_KEY) {
+        let start = at + SECRET_KEY.len();
+        let end = shown[start..].find(|c: char| c.is_whitespace() || ",\"'".contains(c));
+        let end = end.map_or(shown.len(), |end| start + end);
+        stars(&mut shown, start, end);
+    }
     shown
 }
+
+/// What the line of a secret key begins with.
+const SECRET_KEY: &str = "relgraph-secret-1:";
 
 /// Puts a star in the place of every character that is no space.
 fn stars(line: &mut String, start: usize, end: usize) {
@@ -116,6 +125,7 @@ mod tests {
             ("  - {url: x, token: \"abc\", access: rw}", "  - {url: x, token: *****, access: rw}"),
             ("token: ${CACHE_TOKEN}", "token: ${CACHE_TOKEN}"),
             ("      - https://me:pässe@host/x", "      - https://********@host/x"),
+            ("- relgraph-secret-1:ci:abc", "- relgraph-secret-1:******"),
             ("token_file: a", "token_file: a"),
             ("my_token: a", "my_token: a"),
             ("run: curl https://a@b/ https://c@d", "run: curl https://*@b/ https://*@d"),

@@ -208,6 +208,25 @@ pub(super) const KEYS: &[Key] = &[
         also: &["passenv"],
     },
     Key {
+        name: "secrets",
+        shape: Shape::Either(&[
+            Shape::List { of: &Shape::Text(Text::MixVariable), single: false },
+            Shape::Map {
+                key: Text::MixVariable,
+                value: &Shape::Record { keys: SECRET_KEYS, what: "a map with the key `key`" },
+                what: "a map from names of variables to settings",
+            },
+        ]),
+        required: false,
+        default: "none",
+        meaning: "Variables of your own environment with secrets that the steps need that run Mix or rebar3 (see \
+                  [secrets](guides/secrets.md)). A step that reads one has a keyed hash of it in its key, what is printed \
+                  shows `[secret NAME]` in its place, and a result that holds one is not kept: the step fails and says \
+                  where.",
+        example: "secrets: [LICENCE_KEY]",
+        also: &["secret", "secret_env"],
+    },
+    Key {
         name: "network",
         shape: Shape::List { of: &Shape::Text(Text::Application), single: false },
         required: false,
@@ -377,6 +396,18 @@ const STRIP_KEYS: &[Key] = &[
     },
 ];
 
+/// How one secret is used.
+const SECRET_KEYS: &[Key] = &[Key {
+    name: "key",
+    shape: Shape::Bool,
+    required: false,
+    default: "`true`",
+    meaning: "Whether the value is part of the key. With `false`, another value runs nothing again, and a result that is known \
+              is taken where the secret is not set: for tokens that only open a door, and that change.",
+    example: "secrets:\n  NPM_TOKEN: {key: false}",
+    also: &["keyed"],
+}];
+
 /// The keys of one step.
 pub(super) const STEP_KEYS: &[Key] = &[
     Key {
@@ -419,6 +450,23 @@ pub(super) const STEP_KEYS: &[Key] = &[
         meaning: "Environment variables of this step.",
         example: "env:\n  NODE_ENV: production",
         also: &[],
+    },
+    Key {
+        name: "secrets",
+        shape: Shape::Either(&[
+            Shape::List { of: &Shape::Text(Text::Variable), single: false },
+            Shape::Map {
+                key: Text::Variable,
+                value: &Shape::Record { keys: SECRET_KEYS, what: "a map with the key `key`" },
+                what: "a map from names of variables to settings",
+            },
+        ]),
+        required: false,
+        default: "none",
+        meaning: "Variables of your own environment with secrets that this step gets (see \
+                  [secrets](guides/secrets.md)). No other step sees them, unless it names them as well.",
+        example: "secrets: [NPM_TOKEN]",
+        also: &["secret", "secret_env"],
     },
     Key {
         name: "needs",

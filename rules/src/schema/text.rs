@@ -1,6 +1,7 @@
 //! The rules for strings: names, paths, globs.
 
 use globset::GlobBuilder;
+use relgraph_cache::remote::{KeyError, PublicKey};
 
 use super::address::RemoteAddress;
 use crate::diagnostic::shown;
@@ -276,11 +277,11 @@ pub fn namespace(text: &str) -> Result<(), String> {
 }
 
 fn public_key(text: &str) -> Result<(), Refusal> {
-    one_line(text)?;
-    if text.contains(char::is_whitespace) {
-        return refuse("a public key has no spaces in it".into(), "");
-    }
-    Ok(())
+    let refusal = |error: KeyError| Refusal {
+        message: format!("this is no public key: {error}"),
+        hint: Some("`relgraph cache key show` says the public lines of your keys".into()),
+    };
+    PublicKey::parse(text).map(|_| ()).map_err(refusal)
 }
 
 fn article(word: &str) -> &'static str {

@@ -121,7 +121,7 @@ impl Boot {
 
 impl Action for Boot {
     fn declare(&self, cx: &StepContext<'_>) -> Result<Declared, StepError> {
-        Ok(Declared::discovering(self.parts(cx)?, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(self.parts(cx)?, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -188,6 +188,7 @@ impl Boot {
                 .collect(),
             ignored,
             native,
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(facts, cx.env)?;

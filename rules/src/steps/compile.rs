@@ -175,7 +175,7 @@ impl Action for Compile {
         for (name, digest) in self.configuration(cx)? {
             parts.digest(format!("config {name}"), &digest);
         }
-        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -218,6 +218,7 @@ impl Action for Compile {
                 .collect(),
             native: Native::of(&answered.said.facts, &at, &|path| answered.vm.real(path), common.set(cx)),
             ignores: &ignores,
+            secrets: self.common.secrets.clone(),
             declared_env: self.common.env.keys().chain(&self.common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&answered.said.facts, cx.env)?;

@@ -28,7 +28,7 @@ impl Action for Config {
         let mut parts = self.common.parts(cx)?;
         parts.text("config path", &self.path);
         parts.list("folders", self.whole.places());
-        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {

@@ -108,6 +108,10 @@ impl Action for Custom {
         for (name, value) in &self.step.env {
             parts.text(format!("env {name}"), value);
         }
+        for (name, how) in &self.step.secrets.0 {
+            let mark = if how.keyed { cx.secrets.mark(name) } else { Some("in no key".to_owned()) };
+            parts.text(format!("secret {name}"), mark.as_deref().unwrap_or("not set"));
+        }
         for (path, entry) in self.inputs(cx)? {
             match entry {
                 Entry::File { digest, executable } => parts.digest(
@@ -135,7 +139,7 @@ impl Action for Custom {
             parts.digest(format!("input {step}"), &cx.need(step)?.output("release")?);
             parts.text("place of the release", at);
         }
-        Ok(Declared::new(parts))
+        Ok(Declared::new(parts).given(self.step.secrets.names()))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
@@ -237,17 +241,24 @@ impl Custom {
         .into();
         env.extend(self.tools.iter().flat_map(|tools| tools.env(cx, prefix)));
         env.extend(self.step.env.clone());
+        let secrets = self.step.secrets.names();
+        env.extend(secrets.filter_map(|name| Some((name.clone(), cx.secrets.expose(name)?.to_owned()))));
         env
     }
 
     fn collect(&self, cx: &StepContext<'_>, project: &std::path::Path) -> Result<Digest, StepError> {
-        let mut tree = TreeBuilder::new();
-        for output in &self.step.outputs {
+        let made = |output| {
             let real = project.join(output);
             let meta = fs::symlink_metadata(&real).map_err(|_| {
                 StepError::input(format!("step `{}` did not make its output `{output}`", cx.step))
                     .with_hint("outputs are paths seen from the project's folder, in which the script starts")
             })?;
+            Ok::<_, StepError>((output, real, meta))
+        };
+        // Before any of it is stored.
+        let made: Vec<(&String, _, _)> = self.step.outputs.iter().map(made).collect::<Result<_, _>>()?;
+        let mut tree = TreeBuilder::new();
+        for (output, real, meta) in made {
             if meta.is_dir() {
                 tree.graft(output, cx.store.ingest(&real, &|_| true)?).map_err(conflict)?;
             } else if meta.is_symlink() {

@@ -193,6 +193,7 @@ impl Whole {
                 ..Native::default()
             },
             ignores: &|_, path| self.passes(&reach, path),
+            secrets: common.secrets.clone(),
             declared_env: common.env.keys().chain(&common.pass_env).cloned().collect(),
         };
         let mut probes = scope.probes(&answered.said.facts, cx.env)?;
@@ -259,7 +260,7 @@ impl Action for Describe {
         if let Some(strip) = &self.strip {
             parts.text("strip", format!("{strip:?}"));
         }
-        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)))
+        Ok(Declared::discovering(parts, Arc::new(self.whole.namespace(cx)?)).given(&self.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {

@@ -146,7 +146,12 @@ impl Action for Driver {
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {
         // The user's environment is no input here.
-        let common = Common { env: BTreeMap::new(), pass_env: Default::default(), ..self.common.clone() };
+        let common = Common {
+            env: BTreeMap::new(),
+            pass_env: Default::default(),
+            secrets: Default::default(),
+            ..self.common.clone()
+        };
         let vm = Vm::new(cx, &common)?;
         let (erlang, elixir) = self.sources();
         for (name, text) in erlang.iter().chain(elixir).chain(&UPGRADE) {

@@ -247,7 +247,8 @@ impl Action for ReleaseSteps {
         for output in [HANDED, LEFT] {
             parts.digest(format!("input {} {output}", boot::STEP), &cx.need(boot::STEP)?.output(output)?);
         }
-        Ok(Declared::discovering(parts, Arc::new(self.boot.namespace(cx)?)))
+        let available = Arc::new(self.boot.namespace(cx)?);
+        Ok(Declared::discovering(parts, available).given(&self.boot.common.secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {

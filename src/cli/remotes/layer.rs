@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use relgraph_cache::remote::{Access, Secret};
+use relgraph_cache::remote::{Access, PublicKey, Secret, SecretKey};
 use relgraph_rules::diagnostic::{Diagnostic, shown};
 use relgraph_rules::schema::{CacheSettings, ReleaseFile, RemoteAddress, RemoteSettings, UserFile};
 
@@ -26,7 +26,7 @@ pub struct Layer {
     /// Which part of all remotes is used.
     pub namespace: Option<String>,
     /// Public keys.
-    pub trusted: Option<Vec<String>>,
+    pub trusted: Option<Vec<PublicKey>>,
     /// The key to sign with.
     pub signing_key: Option<SigningKey>,
     /// How long the end of a build waits.
@@ -104,7 +104,11 @@ fn of_file(settings: &CacheSettings, folder: &Path) -> Layer {
     Layer {
         remotes: settings.remotes.as_ref().map(|remotes| remotes.iter().map(entry).collect()),
         credentials: settings.credentials.iter().map(entry).collect(),
-        trusted: settings.trusted_keys.clone(),
+        // They were looked at when the file was read.
+        trusted: settings
+            .trusted_keys
+            .as_ref()
+            .map(|keys| keys.iter().filter_map(|key| key.parse().ok()).collect()),
         signing_key: settings.signing_key_file.as_ref().map(|file| SigningKey::File(folder.join(file), true)),
         upload_wait: settings.upload_wait.map(Duration::from_secs),
         ..Layer::default()
@@ -163,8 +167,9 @@ pub fn of_environment(
         layer.namespace = Some(value.to_owned());
     }
     layer.token = named("RELGRAPH_REMOTE_TOKEN").map(|(_, value)| Secret::new(value));
-    if let Some((_, value)) = named("RELGRAPH_TRUSTED_KEYS") {
-        layer.trusted = Some(value.split_whitespace().map(str::to_owned).collect());
+    if let Some((name, value)) = named("RELGRAPH_TRUSTED_KEYS") {
+        let keys = value.split_whitespace().map(PublicKey::parse).collect::<Result<_, _>>();
+        layer.trusted = Some(keys.map_err(|error| good(name, format!("a line is no public key: {error}")))?);
     }
     if let Some((_, value)) = named("RELGRAPH_SIGNING_KEY") {
         layer.signing_key = Some(SigningKey::Text(Secret::new(value)));
@@ -220,8 +225,11 @@ fn of_text(
             "namespace" => {
                 relgraph_rules::schema::namespace(value).map(|()| entry.namespace = Some(value.to_owned()))
             }
+            "instance" if !matches!(address.scheme(), "grpc" | "grpcs") => {
+                Err("only remotes at `grpc://` and `grpcs://` have instances".to_owned())
+            }
             "instance" => {
-                entry.instance = Some(value.to_owned());
+                entry.instance = Some(value.to_owned()).filter(|value| !value.is_empty());
                 Ok(())
             }
             _ => Err(format!(
@@ -238,9 +246,13 @@ fn of_text(
 pub fn signing_key(
     key: SigningKey,
     notes: &mut Vec<(String, String)>,
-) -> Result<Option<Secret>, Vec<Diagnostic>> {
+) -> Result<Option<SecretKey>, Vec<Diagnostic>> {
+    let read = |text: &Secret, origin: &str| {
+        let key = SecretKey::parse(text.expose());
+        key.map_err(|error| vec![Diagnostic::error(format!("{origin} is no key to sign with: {error}"))])
+    };
     match key {
-        SigningKey::Text(text) => Ok(Some(text)),
+        SigningKey::Text(text) => read(&text, "what `RELGRAPH_SIGNING_KEY` holds").map(Some),
         SigningKey::File(file, optional) => {
             let found = line_of(&file)?;
             if found.is_none() {
@@ -250,7 +262,7 @@ pub fn signing_key(
                 }
                 notes.push((String::new(), format!("{message}: what is stored is not signed")));
             }
-            Ok(found)
+            found.map(|text| read(&text, &format!("what is in {}", file.display()))).transpose()
         }
     }
 }

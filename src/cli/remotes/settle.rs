@@ -159,10 +159,15 @@ fn settle(
     if let Some(seconds) = entry.connect_timeout {
         spec.limits.connect = Duration::from_secs(seconds);
     }
-    if let ("grpc" | "grpcs", Some((scheme, rest))) = (address.scheme(), entry.url.0.split_once("://")) {
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        spec.url = format!("{scheme}://{host}");
-        spec.instance = entry.instance.clone().unwrap_or_else(|| path.to_owned());
+    if let Some(instance) = &entry.instance {
+        spec.instance = instance.clone();
+        // Two instances at one host are two remotes, and should be called by two names.
+        if instance.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
+            && !instance.contains("..")
+        {
+            spec.url = format!("{}/{}", spec.url, instance.trim_matches('/'));
+            spec.instance = instance.trim_matches('/').to_owned();
+        }
     }
     let plain = matches!(address.scheme(), "http" | "grpc") && !is_loopback(address.host.as_deref());
     if plain && (spec.credentials.token.is_some() || spec.credentials.basic.is_some()) {
@@ -242,6 +247,11 @@ fn is_loopback(host: Option<&str>) -> bool {
 
 /// What netrc knows of a host.
 fn netrc(env: &BTreeMap<String, String>, address: &RemoteAddress) -> Option<(String, Secret)> {
+    let plain = address.scheme() == "grpc" && !is_loopback(address.host.as_deref());
+    // Whoever did not say that this host is to see a password in the open does not mean it.
+    if !address.takes_credentials() || plain {
+        return None;
+    }
     let file =
         variable(env, "NETRC").map(PathBuf::from).or_else(|| home(env).map(|home| home.join(".netrc")))?;
     let text = std::fs::read_to_string(file).ok()?;

@@ -1,6 +1,6 @@
 use super::*;
 
-const KEY: &str = "relgraph-key-1:ci:AAAA";
+const KEY: &str = "relgraph-key-1:ci:8CQcK0AOJWY0+MlrDt7KBpegkxIMHMSfGFAxXHb4F10";
 
 /// A user's home, and what is asked from there.
 struct Case {
@@ -104,7 +104,7 @@ fn nothing_is_shared_unless_somebody_says_so() {
     let sharing = Case::new("").good();
     assert_eq!(sharing.upload_wait, Duration::from_secs(10));
     assert_eq!(Case::new("").env("CI", "true").good().upload_wait, Duration::from_secs(300));
-    assert!(sharing.trusted.is_empty() && sharing.signing_key.is_none());
+    assert!(!sharing.trust.is_asked_for());
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_list_takes_the_place_of_those_before() {
     let case = case.env("RELGRAPH_REMOTE", " https://e1\nfile:///srv ");
     case.is(&["https://e1", "file:///srv"]);
     let mut case = case.flag("grpcs://f/main");
-    case.is(&["grpcs://f main"]);
+    case.is(&["grpcs://f/main"]);
     case.flags.remotes.clear();
     case.flags.no_remote = true;
     case.is(&[]);
@@ -204,7 +204,7 @@ fn what_is_said_of_all_remotes_gives_way_to_what_is_said_of_one_beside_it() {
     case.flags.remote_access = Some(Access::Read);
     case.is(&["file:///a", "file:///b"]);
     Case::new("")
-        .env("RELGRAPH_REMOTE", "file:///a;access=read file:///b;namespace=x;instance=")
+        .env("RELGRAPH_REMOTE", "file:///a;access=read file:///b;namespace=x")
         .env("RELGRAPH_REMOTE_ACCESS", "read-write")
         .is(&["file:///a", "file:///b", "file:///b rw x"]);
 }
@@ -214,25 +214,26 @@ fn keys_come_from_the_last_who_names_any() {
     let case =
         Case::new(&format!("cache: {{trusted_keys: [\"{KEY}\"], signing_key_file: key, upload_wait: 7}}\n"));
     let sharing = case.good();
-    assert_eq!(sharing.trusted, [KEY]);
-    assert!(sharing.signing_key.is_none() && sharing.notes[0].1.contains("/checkout/key"));
+    assert_eq!(sharing.trust.trusted, [KEY.parse().unwrap()]);
+    assert!(sharing.trust.signer.is_none() && sharing.notes[0].1.contains("/checkout/key"));
     assert_eq!(sharing.upload_wait, Duration::from_secs(7));
+    let key = relgraph_cache::remote::SecretKey::generate("me").unwrap();
     let case = case
         .user("cache: {trusted_keys: []}\n")
-        .env("RELGRAPH_SIGNING_KEY", "secret")
+        .env("RELGRAPH_SIGNING_KEY", &key.expose())
         .env("RELGRAPH_UPLOAD_WAIT", "2m");
     let sharing = case.good();
-    assert!(sharing.trusted.is_empty());
-    assert_eq!(sharing.signing_key.map(|key| key.expose().to_owned()), Some("secret".into()));
+    assert!(sharing.trust.trusted.is_empty());
+    assert_eq!(sharing.trust.signer.map(|it| it.public()), Some(key.public()));
     assert_eq!(sharing.upload_wait, Duration::from_secs(120));
     let refused = Case::new("").env("RELGRAPH_SIGNING_KEY_FILE", "/nowhere/key").refused();
     assert!(refused.contains("/nowhere/key"), "{refused}");
 }
 
 #[test]
-fn the_instance_is_the_path_of_the_address() {
+fn the_instance_is_part_of_the_address() {
     Case::new("cache: {remotes: [\"grpcs://h:9/a/b\", {url: \"grpc://g\", instance: c}]}\n")
-        .is(&["grpcs://h:9 a/b", "grpc://g c"]);
+        .is(&["grpcs://h:9/a/b", "grpc://g/c c"]);
 }
 
 #[test]
@@ -260,8 +261,11 @@ fn what_is_wrong_is_said_with_its_name_and_without_its_secrets() {
         ),
         ("RELGRAPH_REMOTE", "https://a;acces=read", "`acces` cannot stand behind an address"),
         ("RELGRAPH_REMOTE", "https://a;access=rw", "expected `read` or `read-write`"),
+        ("RELGRAPH_REMOTE", "https://a;instance=x", "only remotes at `grpc://`"),
         ("RELGRAPH_REMOTE_ACCESS", "rw", "`RELGRAPH_REMOTE_ACCESS`: `rw` is no access"),
         ("RELGRAPH_NAMESPACE", "../x", "`RELGRAPH_NAMESPACE`: `../x` cannot be a namespace"),
+        ("RELGRAPH_TRUSTED_KEYS", "secret", "a line is no public key"),
+        ("RELGRAPH_SIGNING_KEY", "relgraph-secret-1:ci:secret", "is no key to sign with"),
         ("RELGRAPH_UPLOAD_WAIT", "soon", "`RELGRAPH_UPLOAD_WAIT`: a span of time"),
     ] {
         let refused = Case::new("").env(name, value).refused();

@@ -23,6 +23,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use url::Url;
@@ -160,5 +161,9 @@ impl Remote for Folder {
 
     fn describe(&self) -> Result<Vec<String>, RemoteError> {
         self.ask(Place::describe)
+    }
+
+    fn clock(&self) -> Result<Option<SystemTime>, RemoteError> {
+        if self.access == Access::Read { Ok(None) } else { self.ask(Place::clock).map(Some) }
     }
 }

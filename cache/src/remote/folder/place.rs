@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 use tempfile::Builder;
@@ -41,7 +42,8 @@ pub(super) fn trouble(action: &str, path: &Path, error: &io::Error) -> RemoteErr
     use io::ErrorKind::*;
     let kind = match error.kind() {
         PermissionDenied | ReadOnlyFilesystem => RemoteErrorKind::Denied,
-        StorageFull | QuotaExceeded => RemoteErrorKind::Full,
+        // The last: a limit on the size of files, which is a quota of a kind.
+        StorageFull | QuotaExceeded | FileTooLarge => RemoteErrorKind::Full,
         TimedOut => RemoteErrorKind::Timeout,
         NotFound | StaleNetworkFileHandle | NotConnected | HostUnreachable | NetworkUnreachable => {
             RemoteErrorKind::Unreachable
@@ -254,13 +256,27 @@ impl Place {
         );
         facts.push("of two who write an entry at the same moment, the second wins".to_owned());
         if self.access == Access::ReadWrite {
-            let tmp = self.root.join("tmp");
-            self.prepare()?;
-            let made = Builder::new().prefix("probe-").tempfile_in(&tmp);
-            made.map_err(|error| trouble("write to", &tmp, &error))?;
+            self.probe(|_| Ok(()))?;
             facts.push("can be written to".to_owned());
         }
         Ok(facts)
+    }
+
+    /// The time of the machine that keeps the files.
+    pub(super) fn clock(&self) -> Result<SystemTime, RemoteError> {
+        self.probe(|file| file.metadata()?.modified())
+    }
+
+    /// Makes a file that is gone afterwards.
+    fn probe<T>(&self, look: impl FnOnce(&std::fs::File) -> io::Result<T>) -> Result<T, RemoteError> {
+        let tmp = self.root.join("tmp");
+        self.prepare()?;
+        let looked = Builder::new().prefix("probe-").tempfile_in(&tmp).and_then(|made| {
+            let mut file = made.as_file();
+            file.write_all(b"relgraph")?;
+            look(file)
+        });
+        looked.map_err(|error| trouble("write to", &tmp, &error))
     }
 }
 

@@ -73,8 +73,6 @@ fn instance(url: &Url, spec: &RemoteSpec) -> Result<String, RemoteError> {
 fn timed(endpoint: Endpoint, limits: &Limits) -> Endpoint {
     endpoint
         .connect_timeout(limits.connect)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(60)))
         // Only while something is asked, and no oftener: servers hang up on clients that do it for fun.
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(limits.idle)

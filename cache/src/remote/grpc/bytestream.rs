@@ -33,7 +33,7 @@ fn local(error: &io::Error) -> RemoteError {
 
 impl Client {
     fn bytestream(&self) -> ByteStreamClient<Wire> {
-        ByteStreamClient::new(self.wire.clone()).max_decoding_message_size(LARGEST_PIECE)
+        ByteStreamClient::new(self.wire.for_transfers()).max_decoding_message_size(LARGEST_PIECE)
     }
 
     /// The last part of a resource's name.

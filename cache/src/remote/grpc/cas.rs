@@ -18,14 +18,14 @@ use super::zstandard;
 use crate::Digest;
 
 /// How many blobs one question is about.
-const QUESTION: usize = 10_000;
+const QUESTION: usize = 4_000;
 
 /// What the server may answer beside the bytes that were asked for.
 const ROOM: u64 = 64 << 10;
 
 impl Client {
-    fn cas(&self) -> ContentAddressableStorageClient<Wire> {
-        ContentAddressableStorageClient::new(self.wire.clone())
+    fn batches(&self) -> ContentAddressableStorageClient<Wire> {
+        ContentAddressableStorageClient::new(self.wire.for_transfers())
     }
 
     /// Which of these blobs are not there. One of which nobody has told how it is named is not there.
@@ -64,7 +64,8 @@ impl Client {
             blob_digests: names.iter().map(Name::message).collect(),
             digest_function: capabilities.function.number(),
         });
-        let answer = self.within(self.cas().find_missing_blobs(request)).await;
+        let mut client = ContentAddressableStorageClient::new(self.wire.clone());
+        let answer = self.within(client.find_missing_blobs(request)).await;
         let answer = answer.map_err(|status| self.error("FindMissingBlobs", &status))?;
         Ok(answer.missing_blob_digests.iter().filter_map(Name::read).collect())
     }
@@ -94,7 +95,7 @@ impl Client {
             requests: requests.collect(),
             digest_function: capabilities.function.number(),
         });
-        let answer = self.cas().batch_update_blobs(request).await;
+        let answer = self.batches().batch_update_blobs(request).await;
         let answer = answer.map_err(|status| self.error(WHAT, &status))?.into_inner();
         for response in answer.responses {
             let status = response.status.unwrap_or_default();
@@ -131,7 +132,7 @@ impl Client {
             acceptable_compressors,
             digest_function: capabilities.function.number(),
         });
-        let mut cas = self.cas().max_decoding_message_size((asked + ROOM) as usize);
+        let mut cas = self.batches().max_decoding_message_size((asked + ROOM) as usize);
         let answer = cas.batch_read_blobs(request).await;
         let answer = answer.map_err(|status| self.error(WHAT, &status))?.into_inner();
 

@@ -20,14 +20,12 @@ use super::names::Names;
 use super::status;
 use super::wire::Wire;
 
-/// How many transfers share a connection.
-const PER_CONNECTION: usize = 8;
-
 /// A server, what is known of it, and the connections to it.
 pub(super) struct Client {
     url: String,
     instance: String,
     access: Access,
+    encrypted: bool,
     pub(super) namespace: Option<String>,
     pub(super) wire: Wire,
     pub(super) limits: Limits,
@@ -49,14 +47,15 @@ impl Client {
     /// Nothing is sent yet.
     pub fn new(spec: &RemoteSpec) -> Result<Client, RemoteError> {
         let Address { endpoint, instance, authorization, secrets } = Address::read(spec)?;
-        let connections = spec.limits.parallel.div_ceil(PER_CONNECTION);
+        let limits = Limits { parallel: spec.limits.parallel.max(1), ..spec.limits };
         Ok(Client {
             url: spec.shown(),
             instance,
             access: spec.access,
+            encrypted: spec.url.starts_with("grpcs:"),
             namespace: spec.namespace.clone(),
-            wire: Wire::new(endpoint, authorization, who_we_are(), spec.limits.idle, connections),
-            limits: Limits { parallel: spec.limits.parallel.max(1), ..spec.limits },
+            wire: Wire::new(endpoint, authorization, who_we_are(), limits),
+            limits,
             names: Names::default(),
             secrets,
             capabilities: OnceCell::new(),
@@ -90,7 +89,17 @@ impl Client {
                 Ok(answer) => Capabilities::read(answer).map(Arc::new),
                 // It came later than the API's first servers.
                 Err(status) if status.code() == Code::Unimplemented => Ok(Arc::new(Capabilities::unknown())),
-                Err(status) => Err(self.error("GetCapabilities", &status)),
+                Err(status) => {
+                    let mut error = self.error("GetCapabilities", &status);
+                    if self.encrypted
+                        && error.kind == RemoteErrorKind::Unreachable
+                        && status::hung_up(&status)
+                    {
+                        // With TLS 1.3, a server looks at certificates when the client thinks that all is well.
+                        error.message += " (so it is where a server wants another certificate)";
+                    }
+                    Err(error)
+                }
             }
         };
         self.capabilities.get_or_try_init(ask).await.cloned()

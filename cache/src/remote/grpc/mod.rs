@@ -10,9 +10,11 @@ mod bytestream;
 mod capabilities;
 mod cas;
 mod client;
+mod line;
 mod names;
 mod status;
 mod transfer;
+mod watch;
 mod wire;
 mod zstandard;
 

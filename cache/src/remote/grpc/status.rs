@@ -11,24 +11,22 @@ use super::super::{RemoteError, RemoteErrorKind};
 /// No more of a server's text than this is shown, in characters.
 const TEXT: usize = 400;
 
-/// What is said of a call that got no answer in time.
+/// What is said of a call that got no answer in time, of one on which nothing moves, and of an answer that is not of gRPC:
+/// texts of ours, and not the server's.
 pub(super) const TOO_LATE: &str = "no answer within the time allowed";
+pub(super) const NOTHING_MOVED: &str = "nothing moved for ";
+pub(super) const HTTP: &str = "HTTP ";
 
 /// The error that a call, `what`, ended with. `secrets` are not shown, should the server repeat them.
 pub(super) fn error(what: &str, status: &Status, secrets: &[String]) -> RemoteError {
-    let kind = kind(status);
-    let text = match kind {
-        RemoteErrorKind::Timeout if status.message().is_empty() => TOO_LATE.to_owned(),
-        _ => text(status),
-    };
+    let (kind, text) = (kind(status), text(status));
+    let ours =
+        status.source().is_some() || [TOO_LATE, NOTHING_MOVED, HTTP].iter().any(|own| text.starts_with(own));
     let text = shown(&text, secrets);
-    let code = name(status.code());
-    let message = if status.source().is_some() || text == TOO_LATE {
-        format!("{what}: {text}")
-    } else if text.is_empty() {
-        format!("{what}: {code}")
-    } else {
-        format!("{what}: {code}: {text}")
+    let message = match (ours, name(status.code())) {
+        (true, _) => format!("{what}: {text}"),
+        (false, code) if text.is_empty() => format!("{what}: {code}"),
+        (false, code) => format!("{what}: {code}: {text}"),
     };
     RemoteError::new(kind, message)
 }
@@ -51,15 +49,13 @@ fn kind(status: &Status) -> RemoteErrorKind {
         };
     }
     match status.code() {
-        Code::DeadlineExceeded => RemoteErrorKind::Timeout,
+        // Some servers call it so that the time which we gave them is over; we take nothing back.
+        Code::DeadlineExceeded | Code::Cancelled => RemoteErrorKind::Timeout,
         Code::Unauthenticated | Code::PermissionDenied => RemoteErrorKind::Denied,
         Code::ResourceExhausted => RemoteErrorKind::Full,
-        Code::Unavailable
-        | Code::Internal
-        | Code::Unknown
-        | Code::Aborted
-        | Code::Cancelled
-        | Code::DataLoss => RemoteErrorKind::Failed,
+        Code::Unavailable | Code::Internal | Code::Unknown | Code::Aborted | Code::DataLoss => {
+            RemoteErrorKind::Failed
+        }
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
@@ -93,6 +89,11 @@ fn tls(error: &(dyn Error + 'static)) -> Option<RemoteErrorKind> {
     }
 }
 
+/// Whether a connection was there, and ended without an answer.
+pub(super) fn hung_up(status: &Status) -> bool {
+    status.source().is_some_and(|first| !chain(first).any(|error| error.is::<ConnectError>()))
+}
+
 fn chain<'a>(first: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(first);
     std::iter::from_fn(move || {
@@ -106,7 +107,12 @@ fn text(status: &Status) -> String {
     let Some(first) = status.source() else { return status.message().to_owned() };
     let mut parts: Vec<String> = Vec::new();
     for error in chain(first) {
+        if error.is::<TimeoutExpired>() {
+            return TOO_LATE.to_owned();
+        }
+        // rustls sends its readers to a page of its documentation.
         let part = error.to_string();
+        let part = part.split(": https://").next().unwrap_or_default().to_owned();
         // Each says what the one below it says, or what it is about.
         let dull = error.is::<ConnectError>() || error.is::<tonic::transport::Error>();
         if !dull && !parts.iter().any(|before| before.contains(&part)) {

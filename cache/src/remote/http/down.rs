@@ -8,9 +8,9 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 
 use super::envelope::{MAX_VALUE, unwrap};
-use super::web::Moved;
 use super::{Http, Part};
 use crate::Digest;
+use crate::remote::moving::Moved;
 use crate::remote::{Body, Entry, EntryName, IN_MEMORY, RemoteError, RemoteErrorKind};
 
 /// The length that the head of an answer announces.

@@ -21,9 +21,10 @@ mod web;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::SERVER;
+use reqwest::header::{DATE, SERVER};
 use reqwest::{Method, Version};
 use url::Url;
 
@@ -186,5 +187,12 @@ impl Remote for Http {
 
     fn describe(&self) -> Result<Vec<String>, RemoteError> {
         runtime::wait(self.ask_about())
+    }
+
+    fn clock(&self) -> Result<Option<SystemTime>, RemoteError> {
+        let probe = Digest::of(b"relgraph: is there a cache?");
+        let response = runtime::wait(self.web.ask(Method::GET, &self.address(Part::Entry, &probe.hash)))?;
+        let date = response.headers().get(DATE).and_then(|text| text.to_str().ok());
+        Ok(date.and_then(|text| httpdate::parse_http_date(text).ok()))
     }
 }

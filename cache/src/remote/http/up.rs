@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
 use super::envelope::{MAX_BLOBS, wrap};
-use super::web::Moved;
 use super::{Http, Part};
 use crate::Digest;
+use crate::remote::moving::Moved;
 use crate::remote::{Body, Condition, EntryName, RemoteError, RemoteErrorKind};
 
 /// How much of a body is handed over at a time.

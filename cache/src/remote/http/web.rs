@@ -1,8 +1,5 @@
 //! Requests: credentials, redirects, times, and what an answer means.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,14 +9,12 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode};
 use url::Url;
 
-use crate::remote::client::{Identity, client, is_loopback, trouble, was_not_taken};
+use crate::remote::client::{Identity, Versions, client, is_loopback, trouble, was_not_taken};
+use crate::remote::moving::{Moved, moving};
 use crate::remote::{Limits, RemoteError, RemoteErrorKind, RemoteSpec, Variables};
 
 /// How many addresses are followed before the one that has what was asked for.
 const REDIRECTS: usize = 5;
-
-/// How many bytes must pass in a second of the time that is allowed without any, so that a drip is no transfer.
-const DRIP: f64 = 1024.0;
 
 /// The two clients: what a server redirects to sees neither credentials nor our certificate.
 #[derive(Debug)]
@@ -29,20 +24,6 @@ pub(super) struct Web {
     authorization: Option<HeaderValue>,
     pub(super) limits: Limits,
     shown: String,
-}
-
-/// How many bytes have passed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Moved(Arc<AtomicU64>);
-
-impl Moved {
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Web {
@@ -80,8 +61,8 @@ impl Web {
             None => None,
         };
         Ok(Web {
-            ours: client(spec, variables, Identity::Ours)?,
-            bare: client(spec, variables, Identity::Nobody)?,
+            ours: client(spec, variables, Identity::Ours, Versions::All)?,
+            bare: client(spec, variables, Identity::Nobody, Versions::All)?,
             authorization,
             limits: spec.limits,
             shown: shown.to_owned(),
@@ -185,22 +166,7 @@ impl Web {
         size: u64,
         moved: &Moved,
     ) -> Result<T, RemoteError> {
-        let limit = if size <= 64 << 10 { self.limits.call } else { self.limits.idle };
-        let least = (limit.as_secs_f64() * DRIP) as u64;
-        let mut work = pin!(work);
-        let mut before = moved.get();
-        loop {
-            match tokio::time::timeout(limit, &mut work).await {
-                Ok(done) => return Ok(done),
-                Err(_) => {
-                    let now = moved.get();
-                    if now - before < least.max(1) {
-                        return Err(self.late(limit));
-                    }
-                    before = now;
-                }
-            }
-        }
+        moving(&self.limits, work, size, moved).await.map_err(|after| self.late(after))
     }
 
     /// The next bytes of an answer.

@@ -67,6 +67,8 @@ pub(super) struct Uploads {
 struct Queue {
     waiting: VecDeque<String>,
     writing: usize,
+    /// Begun, and left to another time.
+    failed: usize,
     writers: usize,
     /// No more is begun.
     stopped: bool,
@@ -153,6 +155,7 @@ impl Shared {
             let goes_on = self.write_pending(&name);
             let mut queue = self.uploads.queue();
             queue.writing -= 1;
+            queue.failed += usize::from(!goes_on);
             queue.stopped |= !goes_on;
             self.uploads.moved.notify_all();
         }
@@ -164,11 +167,9 @@ impl Shared {
         let until = Instant::now() + limit;
         let mut queue = self.uploads.queue();
         loop {
-            let waiting = Waiting { records: queue.waiting.len() + queue.writing };
-            if (waiting.records == 0 || queue.stopped && queue.writing == 0)
-                || Instant::now() >= until
-                || stop()
-            {
+            let waiting = Waiting { records: queue.waiting.len() + queue.writing + queue.failed };
+            let over = queue.writing == 0 && (queue.stopped || queue.waiting.is_empty());
+            if over || Instant::now() >= until || stop() {
                 queue.stopped = true;
                 return waiting;
             }

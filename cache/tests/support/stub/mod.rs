@@ -35,6 +35,8 @@ pub enum Fault {
     Full,
     /// Blobs of a batch are forgotten in the answer.
     Forgetful,
+    /// Everything is said to be missing, as it is when somebody else stores the same.
+    Late,
 }
 
 /// How a stub behaves.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use relgraph_cache::Digest;
-use relgraph_cache::remote::{Access, Condition, RemoteErrorKind, RemoteSpec};
+use relgraph_cache::remote::{Access, Condition, RemoteErrorKind};
 
-use super::{blob, client, fetch, file_blob, name, noise};
+use super::{Place, blob, fetch, file_blob, name, noise};
 
 /// Whether a server keeps to the conditions under which an entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,15 +16,16 @@ pub enum Conditions {
     Ignored,
 }
 
-/// What every remote must do; `spec` says where it is, and it must be empty.
-pub fn conforms(spec: &RemoteSpec, conditions: Conditions) {
-    entries(spec, conditions);
-    blobs(spec);
-    reading_only(spec);
+/// What every remote must do; `place` says where it is, and it must be empty.
+pub fn conforms(place: impl Into<Place>, conditions: Conditions) {
+    let place = place.into();
+    entries(&place, conditions);
+    blobs(&place);
+    reading_only(&place);
 }
 
-fn entries(spec: &RemoteSpec, conditions: Conditions) {
-    let remote = client(spec, Access::ReadWrite);
+fn entries(place: &Place, conditions: Conditions) {
+    let remote = place.client(Access::ReadWrite);
     let this = name("an entry");
     assert_eq!(remote.get(&this).unwrap(), None);
     assert!(remote.put(&this, b"first", &[], &Condition::Absent).unwrap());
@@ -58,11 +59,11 @@ fn entries(spec: &RemoteSpec, conditions: Conditions) {
     assert_eq!(remote.get(&this).unwrap().unwrap().bytes, b"");
     let large = noise(1, 3 << 20);
     assert!(remote.put(&name("large"), &large, &[], &Condition::Always).unwrap());
-    assert_eq!(client(spec, Access::Read).get(&name("large")).unwrap().unwrap().bytes, large);
+    assert_eq!(place.client(Access::Read).get(&name("large")).unwrap().unwrap().bytes, large);
 }
 
-fn blobs(spec: &RemoteSpec) {
-    let remote = client(spec, Access::ReadWrite);
+fn blobs(place: &Place) {
+    let remote = place.client(Access::ReadWrite);
     let scratch = tempfile::tempdir().unwrap();
     let large = noise(2, 50_000_000);
     let mut all = vec![blob(Vec::new()), blob(b"small".to_vec()), file_blob(scratch.path(), &large)];
@@ -81,7 +82,7 @@ fn blobs(spec: &RemoteSpec) {
     assert!(remote.put(&name("result"), b"a result", &digests, &Condition::Absent).unwrap());
 
     // Somebody else, who knows what the entry says.
-    let reader = client(spec, Access::Read);
+    let reader = place.client(Access::Read);
     assert_eq!(reader.get(&name("result")).unwrap().unwrap().bytes, b"a result");
     assert_eq!(reader.missing(&[&digests[..], &[absent]].concat()).unwrap(), [absent]);
     let (brought, result) = fetch(&*reader, &[&[absent], &digests[..]].concat());
@@ -97,13 +98,13 @@ fn blobs(spec: &RemoteSpec) {
     assert!(!reader.describe().unwrap().is_empty());
 }
 
-fn reading_only(spec: &RemoteSpec) {
-    let reader = client(spec, Access::Read);
+fn reading_only(place: &Place) {
+    let reader = place.client(Access::Read);
     let denied = |result: Result<(), relgraph_cache::remote::RemoteError>| {
         assert_eq!(result.unwrap_err().kind, RemoteErrorKind::Denied);
     };
     denied(reader.put(&name("an entry"), b"mine", &[], &Condition::Always).map(|_| ()));
     denied(reader.store(vec![blob(b"mine".to_vec())]));
-    assert_eq!(client(spec, Access::Read).get(&name("an entry")).unwrap().unwrap().bytes, b"");
-    assert_eq!(client(spec, Access::ReadWrite).missing(&[Digest::of(b"mine")]).unwrap().len(), 1);
+    assert_eq!(place.client(Access::Read).get(&name("an entry")).unwrap().unwrap().bytes, b"");
+    assert_eq!(place.client(Access::ReadWrite).missing(&[Digest::of(b"mine")]).unwrap().len(), 1);
 }

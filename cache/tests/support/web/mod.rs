@@ -4,24 +4,55 @@
 pub mod apache;
 pub mod conform;
 pub mod nginx;
+pub mod s3;
 pub mod server;
+pub mod stub;
 pub mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use relgraph_cache::Digest;
-use relgraph_cache::remote::{Access, Body, EntryName, Remote, RemoteError, RemoteSpec, Variables, connect};
+use relgraph_cache::remote::{
+    Access, Body, EntryName, Limits, Remote, RemoteError, RemoteSpec, Variables, connect,
+};
+
+/// A remote and what is known of it: what a client is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    pub spec: RemoteSpec,
+    pub variables: Variables,
+}
+
+impl From<RemoteSpec> for Place {
+    fn from(spec: RemoteSpec) -> Place {
+        Place { spec, ..Place::default() }
+    }
+}
+
+impl Place {
+    /// A client that starts with knowing nothing.
+    pub fn client(&self, access: Access) -> Arc<dyn Remote> {
+        connect(&RemoteSpec { access, ..self.spec.clone() }, &self.variables).expect("a remote")
+    }
+}
 
 /// A client that starts with knowing nothing.
 pub fn client(spec: &RemoteSpec, access: Access) -> Arc<dyn Remote> {
-    connect(&RemoteSpec { access, ..spec.clone() }, &Variables::new()).expect("a remote")
+    Place::from(spec.clone()).client(access)
 }
 
 /// A remote at an address, with nothing to show.
 pub fn at(url: &str) -> RemoteSpec {
     RemoteSpec { url: url.to_owned(), ..RemoteSpec::default() }
+}
+
+/// Limits that a test can wait for.
+pub fn impatient() -> Limits {
+    let short = Duration::from_millis(400);
+    Limits { connect: short, call: short, idle: short, parallel: 4 }
 }
 
 /// The name of an entry.

@@ -13,6 +13,7 @@ use super::tls::{Certificates, certificates};
 /// - `private`: with the password `secret` of `ann`;
 /// - `read`: what is in `open`, only to be read;
 /// - `small`: bodies of at most 1 KiB;
+/// - `down`: leads to `open` without TLS;
 /// - `signed`: over TLS, with a certificate of the authority.
 pub struct Nginx {
     server: Server,
@@ -69,6 +70,7 @@ fn configuration(dir: &Path, port: u16, tls_port: u16, certificates: &Certificat
         cache("private", "auth_basic cache; auth_basic_user_file passwords;"),
         cache("small", "client_max_body_size 1k;"),
         cache("signed", "if ($ssl_client_verify != SUCCESS) { return 403; }"),
+        format!("location ~ \"^/down/(.*)$\" {{ return 302 http://127.0.0.1:{port}/open/$1; }}\n"),
         "location ~ \"^/read/((ac|cas)/[0-9a-f]{64})$\" { alias files/open/$1; limit_except GET { deny all; } }\n"
             .replace("files", &format!("{dir}/files")),
     ]
