@@ -15,8 +15,8 @@ use relgraph_rules::schema::{ReleaseFile, Sandbox};
 
 use super::context::Context;
 use super::remotes::without_secrets;
-use super::sharing;
 use super::salt;
+use super::sharing;
 
 /// The same rule as in release.yaml: the name becomes that of a folder.
 pub fn environment(text: &str) -> Result<String, String> {

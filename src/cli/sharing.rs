@@ -65,51 +65,54 @@ fn team(
     context.complain(&sharing.warnings);
     let wrong = |text: String| vec![Diagnostic::error(text)];
     let colour = context.colour;
+    let show = move |complaint: Diagnostic| tell(&diagnostic::render(&complaint, colour));
     let told = Arc::new(AtomicBool::new(false));
     let tells = Arc::clone(&told);
     let notices: Notices = Arc::new(move |notice: Notice| {
         tells.store(true, Ordering::Relaxed);
-        let warning = Diagnostic::warning(notice.to_string()).hint(notice.hint());
-        tell(&diagnostic::render(&warning, colour));
+        show(Diagnostic::warning(notice.to_string()).hint(notice.hint()));
     });
-    let mut tiers: Vec<Tier> = Vec::new();
-    for (at, spec) in sharing.remotes.iter().enumerate() {
-        let same = |other: &RemoteSpec| other.url == spec.url && other.credentials == spec.credentials;
-        // Namespaces of one remote fail together, and are told of once.
-        let remote = match sharing.remotes[..at].iter().position(same) {
-            Some(before) => Arc::clone(&tiers[before].remote),
+    let mut homes: Vec<(RemoteSpec, Arc<dyn Remote>)> = Vec::new();
+    let mut tiers = Vec::new();
+    for spec in &sharing.remotes {
+        // Two parts of one remote are one remote: what is found out about it holds for both.
+        let same = |other: &RemoteSpec| other.url == spec.url && other.instance == spec.instance;
+        let writable = sharing.remotes.iter().find(|it| same(it) && it.access == Access::ReadWrite);
+        let home = writable.unwrap_or(spec);
+        let remote = match homes.iter().find(|(known, _)| known == home) {
+            Some((_, remote)) => Arc::clone(remote),
             None => {
-                let written = |other: &&RemoteSpec| same(other) && other.access == Access::ReadWrite;
-                let spec = sharing.remotes.iter().find(written).unwrap_or(spec);
-                let remote = connect(spec, &context.env);
-                let remote = remote.map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
-                let guarded: Arc<dyn Remote> = Arc::new(Guarded::new(remote, Arc::clone(&notices)));
-                guarded
+                let remote = connect(home, &context.env)
+                    .map_err(|error| wrong(format!("{}: {error}", spec.shown())))?;
+                let remote: Arc<dyn Remote> = Arc::new(Guarded::new(remote, Arc::clone(&notices)));
+                homes.push((home.clone(), Arc::clone(&remote)));
+                remote
             }
         };
         tiers.push(Tier { remote, access: spec.access, namespace: spec.namespace.clone() });
     }
     let events = Arc::new(move |event: &Event| {
-        let told = matches!(event, Event::Failed { error, .. } if Notice::covers(error.kind));
-        if !told {
-            tell(&diagnostic::render(&warning(event), colour));
+        if let Some(warning) = warning(event) {
+            show(warning);
         }
     });
     let tiers = Arc::new(Tiers::new(tiers, sharing.trust, events));
     Ok(Team { tiers, upload_wait: sharing.upload_wait, told })
 }
 
-fn warning(event: &Event) -> Diagnostic {
-    match event {
-        Event::Distrusted { url, why } => {
-            Diagnostic::warning(format!("results of {url} are not used: {why}"))
+/// What the user should hear of an event; the guard of a remote has told of calls that failed.
+fn warning(event: &Event) -> Option<Diagnostic> {
+    Some(match event {
+        Event::Distrusted { url, why } => Diagnostic::warning(format!("{url}: results are not used: {why}"))
+            .hint("if their maker is to be trusted, add the key to `trusted_keys`"),
+        Event::Garbled { url, why } => Diagnostic::warning(format!("{url}: an entry is not used: {why}"))
+            .hint("another program may write to the same place, or somebody damages what it holds"),
+        Event::Lost { url, why } => {
+            Diagnostic::warning(format!("{url}: {why}")).hint("what needs them is made again here")
         }
-        Event::Garbled { url, why } => {
-            Diagnostic::warning(format!("{url} holds an entry that is not ours: {why}"))
-        }
-        Event::Lost { url, why } => Diagnostic::warning(format!("{url}: {why}")),
+        Event::Failed { error, .. } if Notice::covers(error.kind) => return None,
         Event::Failed { url, error } => Diagnostic::warning(format!("{url}: {error}")),
-    }
+    })
 }
 
 /// A release in a remote, by `NAME@VERSION`.
