@@ -6,6 +6,7 @@ pub mod edited;
 pub mod faults;
 pub mod files;
 pub mod hex;
+pub mod hostile;
 pub mod mix;
 pub mod node;
 pub mod pair;
