@@ -96,7 +96,8 @@ fn blobs_wait_for_their_entry_even_when_there_is_no_room() {
         config.grace = Duration::from_secs(3600);
     });
     let blobs: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 100_000)).collect();
-    let stored: Vec<&Vec<u8>> = blobs.iter().take_while(|bytes| served.put(&blob(bytes), bytes) == 201).collect();
+    let stored: Vec<&Vec<u8>> =
+        blobs.iter().take_while(|bytes| served.put(&blob(bytes), bytes) == 201).collect();
     assert!(stored.len() >= 9 && stored.len() < 12, "{}", stored.len());
     let one_more = served.ask("PUT", &blob(&blobs[19]), &[], &blobs[19]);
     assert_eq!((one_more.status, one_more.text()), (507, "there is no room left\n".to_owned()));
@@ -238,7 +239,8 @@ fn a_start_finds_what_is_not_whole() {
 #[test]
 fn the_page_about_the_format_is_right() {
     let served = serve(|_, _| {});
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/serve.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/serve.md")).unwrap();
     let golden = |name: &str| {
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
         line.unwrap_or_else(|| panic!("no {name}")).to_owned()
@@ -247,7 +249,12 @@ fn the_page_about_the_format_is_right() {
     served.put(&format!("/cas/{}", blake3_hex(b"abc")), b"abc");
     assert_eq!(served.put(&format!("/pr/7{}", entry("abc")), &result(&[b"abc"])), 201);
     for name in ["sha256", "blake3", "entry"] {
-        assert!(served.dir().join(golden(name)).is_file(), "{:?} {:?}", served.files("cas"), served.files("ac"));
+        assert!(
+            served.dir().join(golden(name)).is_file(),
+            "{:?} {:?}",
+            served.files("cas"),
+            served.files("ac")
+        );
     }
     let bytes = fs::read(served.dir().join(golden("entry"))).unwrap();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

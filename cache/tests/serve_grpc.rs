@@ -317,7 +317,9 @@ fn many_write_the_same_blob_at_once() {
                 }
                 match client.write(&format!("uploads/{count}/{name}"), &sent) {
                     Ok(committed) => assert_eq!(committed, bytes.len() as i64),
-                    Err(status) => assert!(count % 4 == 0 && status.code() == Code::InvalidArgument, "{status}"),
+                    Err(status) => {
+                        assert!(count % 4 == 0 && status.code() == Code::InvalidArgument, "{status}")
+                    }
                 }
                 if count % 4 > 0 {
                     assert!(client.read(name, 0, 0).expect("there") == *bytes);
@@ -408,10 +410,10 @@ fn entries_with_either_hash_function_and_directories() {
         digest_function: BLAKE3,
         ..Default::default()
     };
-    let pages: Vec<_> = wait(async {
-        client.cas().get_tree(message.clone()).await.unwrap().into_inner().collect().await
-    });
-    let directories: Vec<reapi::Directory> = pages.into_iter().flat_map(|page| page.unwrap().directories).collect();
+    let pages: Vec<_> =
+        wait(async { client.cas().get_tree(message.clone()).await.unwrap().into_inner().collect().await });
+    let directories: Vec<reapi::Directory> =
+        pages.into_iter().flat_map(|page| page.unwrap().directories).collect();
     assert_eq!(directories, [root, below]);
     let absent = reapi::GetTreeRequest { root_digest: Some(digest(b"no", BLAKE3)), ..message };
     assert_eq!(code(wait(client.cas().get_tree(absent))), Code::NotFound);
@@ -435,7 +437,8 @@ fn entries_with_either_hash_function_and_directories() {
     assert_eq!(code(wait(entries.update_action_result(update(SHA256)))), Code::FailedPrecondition);
     wait(entries.update_action_result(update(BLAKE3))).unwrap();
     assert_eq!(client.get("", &action, &[]).unwrap(), result);
-    let gone = served.files("cas").into_iter().find(|path| path.ends_with(format!("{}.4", blake3_hex(b"leaf"))));
+    let gone =
+        served.files("cas").into_iter().find(|path| path.ends_with(format!("{}.4", blake3_hex(b"leaf"))));
     std::fs::remove_file(gone.unwrap()).unwrap();
     assert_eq!(code(client.get("", &action, &[])), Code::NotFound);
 }
@@ -456,12 +459,18 @@ fn tokens_and_partitions() {
     for stranger in [nobody, with("annstoke")] {
         assert_eq!(code(stranger.capabilities("")), Code::Unauthenticated);
         assert_eq!(code(stranger.get("", &action, &[])), Code::Unauthenticated);
-        assert_eq!(code(stranger.write(&format!("uploads/u/blobs/{}/1", sha256(b"x")), b"x")), Code::Unauthenticated);
+        assert_eq!(
+            code(stranger.write(&format!("uploads/u/blobs/{}/1", sha256(b"x")), b"x")),
+            Code::Unauthenticated
+        );
     }
     let updates = |client: &Client, instance: &str| {
         client.capabilities(instance).unwrap().action_cache_update_capabilities.unwrap().update_enabled
     };
-    assert_eq!([updates(&ann, ""), updates(&ci, ""), updates(&pr, ""), updates(&pr, "pr/1")], [false, true, false, true]);
+    assert_eq!(
+        [updates(&ann, ""), updates(&ci, ""), updates(&pr, ""), updates(&pr, "pr/1")],
+        [false, true, false, true]
+    );
     let result = ActionResult { exit_code: 7, ..Default::default() };
     let denied = Code::PermissionDenied;
     assert_eq!(code(ann.update(vec![], SHA256)), denied);

@@ -133,8 +133,11 @@ fn what_is_too_large_is_refused() {
     assert_eq!(served.files("tmp").len(), 0);
     // Without saying before how much it is.
     let mut stream = TcpStream::connect(served.address()).unwrap();
-    write!(stream, "PUT {ENTRY} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
-        .unwrap();
+    write!(
+        stream,
+        "PUT {ENTRY} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     for _ in 0..20 {
         write!(stream, "64\r\n{}\r\n", "x".repeat(100)).unwrap();
     }
@@ -172,11 +175,17 @@ fn no_path_leads_anywhere_else() {
     for path in paths {
         for method in ["GET", "PUT"] {
             let mut stream = TcpStream::connect(served.address()).unwrap();
-            write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx")
-                .unwrap();
+            write!(
+                stream,
+                "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx"
+            )
+            .unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
-            assert!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400"),
+                "{path}: {answer}"
+            );
         }
     }
     assert_eq!(served.files("."), before);
@@ -295,7 +304,11 @@ fn what_is_done_is_counted() {
     assert_eq!(metric("request_seconds_count{kind=\"GET ac\",status=\"404\"}"), 1.0);
     let page = served.get("/");
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
-    assert!(page.text().contains("2 of 3 entries") && page.text().contains("3 min of work"), "{}", page.text());
+    assert!(
+        page.text().contains("2 of 3 entries") && page.text().contains("3 min of work"),
+        "{}",
+        page.text()
+    );
     let events = served.events.lock().unwrap();
     assert!(
         events.iter().any(|event| matches!(event, Event::Request { target, status, received: 5, .. }
