@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use relgraph_cache::remote::{
@@ -21,6 +22,8 @@ use crate::render::{diagnostic, tell};
 pub struct Team {
     tiers: Arc<Tiers>,
     upload_wait: Duration,
+    /// Whether it was said that a remote fails.
+    told: Arc<AtomicBool>,
 }
 
 /// The remotes behind a store, if there are any. `release` is release.yaml and its folder, for commands that are about one.
@@ -63,7 +66,10 @@ fn team(
     let wrong = |text: String| vec![Diagnostic::error(text)];
     let colour = context.colour;
     let show = move |complaint: Diagnostic| tell(&diagnostic::render(&complaint, colour));
+    let told = Arc::new(AtomicBool::new(false));
+    let tells = Arc::clone(&told);
     let notices: Notices = Arc::new(move |notice: Notice| {
+        tells.store(true, Ordering::Relaxed);
         show(Diagnostic::warning(notice.to_string()).hint(notice.hint()));
     });
     let mut homes: Vec<(RemoteSpec, Arc<dyn Remote>)> = Vec::new();
@@ -91,7 +97,7 @@ fn team(
         }
     });
     let tiers = Arc::new(Tiers::new(tiers, sharing.trust, events));
-    Ok(Team { tiers, upload_wait: sharing.upload_wait })
+    Ok(Team { tiers, upload_wait: sharing.upload_wait, told })
 }
 
 /// What the user should hear of an event; the guard of a remote has told of calls that failed.
@@ -144,7 +150,9 @@ pub fn drain_within(context: &Context, shared: &Shared, cancel: &Cancel, limit: 
             told = true;
         }
     });
-    if left.records > 0 {
+    // Where a remote fails, that was said.
+    let failed = context.team.get().is_some_and(|team| team.told.load(Ordering::Relaxed));
+    if left.records > 0 && !failed {
         let message = format!("{} results were not written to the remote", left.records);
         context.complain(&[Diagnostic::warning(message).hint("the next build goes on with them")]);
     }

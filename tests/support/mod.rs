@@ -6,6 +6,7 @@ pub mod edited;
 pub mod faults;
 pub mod files;
 pub mod hex;
+pub mod hostile;
 pub mod mix;
 pub mod node;
 pub mod pair;
@@ -24,7 +25,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use project::Project;
+pub use project::Project;
 
 /// The command under test.
 pub const RELGRAPH: &str = env!("CARGO_BIN_EXE_relgraph");

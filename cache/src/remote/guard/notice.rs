@@ -73,18 +73,24 @@ impl Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Some say where it was themselves.
+        let why = |url: &str, error: &RemoteError| match error.message.strip_prefix(url) {
+            Some(rest) => rest.trim_start_matches([':', ' ']).to_owned(),
+            None => error.message.clone(),
+        };
         match self {
-            Notice::Unavailable { url, error, pause: None } => write!(f, "{url}: {error}"),
+            Notice::Unavailable { url, error, pause: None } => write!(f, "{url}: {}", why(url, error)),
             Notice::Unavailable { url, error, pause: Some(pause) } => {
-                write!(f, "{url} is not used for {} s: {error}", pause.as_secs_f64().ceil())
+                let pause = pause.as_secs_f64().ceil();
+                write!(f, "{url} is not used for {pause} s: {}", why(url, error))
             }
             Notice::Denied { url, error, direction: Direction::Read } => {
-                write!(f, "{url} does not let us read: {error}")
+                write!(f, "{url} does not let us read: {}", why(url, error))
             }
             Notice::Denied { url, error, direction: Direction::Write } => {
-                write!(f, "{url} does not let us write: {error}")
+                write!(f, "{url} does not let us write: {}", why(url, error))
             }
-            Notice::Full { url, error } => write!(f, "{url} is full: {error}"),
+            Notice::Full { url, error } => write!(f, "{url} is full: {}", why(url, error)),
         }
     }
 }

@@ -88,16 +88,17 @@ impl Shared {
     }
 
     /// The bytes of a spine.
-    fn frame(&self, tier: usize, unit: &Unit) -> Result<Vec<u8>, RemoteError> {
+    fn frame(&self, tier: usize, unit: &Unit) -> Result<Vec<u8>, Loss> {
         let digest = match unit {
             Unit::Inline(frame) => return Ok(frame.clone()),
             Unit::Blob(digest) => *digest,
         };
         let scratch = self.scratch().map_err(Unfit::Store)?;
         let got: Mutex<Option<Body>> = Mutex::new(None);
-        self.tiers.tiers[tier].remote.fetch(&[digest], scratch.path(), &|_, body| {
+        let fetched = self.tiers.tiers[tier].remote.fetch(&[digest], scratch.path(), &|_, body| {
             *got.lock().unwrap_or_else(PoisonError::into_inner) = body;
-        })?;
+        });
+        fetched.map_err(Loss::Call)?;
         let body = got.into_inner().unwrap_or_else(PoisonError::into_inner).ok_or_else(gone)?;
         self.tiers.counters.received.fetch_add(digest.size, Ordering::Relaxed);
         let bytes = match body {
@@ -179,7 +180,8 @@ impl Shared {
                             self.accept(&digest, body, &by_unit[&digest][0].1, scratch)
                         });
                         if let Err(error) = kept {
-                            by_unit[&digest].iter().for_each(|(at, _)| self.lost(*at, &error));
+                            let loss = Loss::Bytes(error);
+                            by_unit[&digest].iter().for_each(|(at, _)| self.lost(*at, &loss));
                         }
                     }
                 });
@@ -198,10 +200,10 @@ impl Shared {
             fetched
         });
         let arrived = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let error = fetched.err().unwrap_or_else(gone);
+        let loss = fetched.err().map_or_else(|| Loss::Bytes(gone()), Loss::Call);
         for (digest, loads) in &by_unit {
             if !arrived.contains(digest) {
-                loads.iter().for_each(|(at, _)| self.lost(*at, &error));
+                loads.iter().for_each(|(at, _)| self.lost(*at, &loss));
             }
         }
     }
@@ -255,7 +257,7 @@ impl Shared {
     }
 
     /// What was promised cannot be had.
-    fn lost(&self, at: usize, error: &RemoteError) {
+    fn lost(&self, at: usize, loss: &Loss) {
         let (tier, kind, key) = {
             let mut state = self.state();
             if state.located[at].lost {
@@ -265,16 +267,39 @@ impl Shared {
             let located = &state.located[at];
             (located.tier, located.kind, located.key.clone())
         };
+        let (Loss::Call(error) | Loss::Bytes(error)) = loss;
         let gone = matches!(error.kind, RemoteErrorKind::Broken | RemoteErrorKind::Refused);
         self.refuse(kind, &key, gone);
-        let event =
-            Event::Lost { url: self.tiers.tiers[tier].remote.url().to_owned(), why: error.message.clone() };
-        if gone {
-            self.tiers.tell(tier, "lost", &event);
-        } else {
-            let url = self.tiers.tiers[tier].remote.url().to_owned();
-            self.tiers.tell(tier, "failed", &Event::Failed { url, error: error.clone() });
+        let url = self.tiers.tiers[tier].remote.url().to_owned();
+        match loss {
+            Loss::Bytes(error) if gone => {
+                self.tiers.tell(tier, "lost", &Event::Lost { url, why: error.message.clone() });
+            }
+            Loss::Call(error) | Loss::Bytes(error) => {
+                self.tiers.tell(tier, "failed", &Event::Failed { url, error: error.clone() });
+            }
         }
+    }
+}
+
+/// Why what was promised cannot be had.
+#[derive(Debug)]
+enum Loss {
+    /// A call failed.
+    Call(RemoteError),
+    /// What came is not what it should be, or could not be kept.
+    Bytes(RemoteError),
+}
+
+impl From<RemoteError> for Loss {
+    fn from(error: RemoteError) -> Loss {
+        Loss::Bytes(error)
+    }
+}
+
+impl From<Unfit> for Loss {
+    fn from(unfit: Unfit) -> Loss {
+        Loss::Bytes(unfit.into())
     }
 }
 
