@@ -1,6 +1,6 @@
 //! How fast, measured beside the tool that people would use instead (docs/benchmarks.md).
 //!
-//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm`, `-- diff`, `-- rabbitmq`,
+//! `cargo bench --bench releases` runs all; `-- noop`, `-- graph`, `-- cold`, `-- warm`, `-- diff`, `-- pull`, `-- fresh`, `-- rabbitmq`,
 //! `-- rabbitmq_cli` one. The machine should have nothing else to do. All but `graph` need Elixir, `graph` needs ninja; those
 //! of RabbitMQ fetch its sources, and need what scripts/test-real.sh installs.
 
@@ -8,8 +8,14 @@
 mod compared;
 #[path = "real/mod.rs"]
 mod real;
+#[path = "../cache/tests/support/servers/mod.rs"]
+mod servers;
+#[path = "shared/mod.rs"]
+mod shared;
 #[path = "support.rs"]
 mod support;
+#[path = "../cache/tests/support/web/mod.rs"]
+mod web;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -43,6 +49,8 @@ fn main() {
     measure("cold", cold);
     measure("warm", warm);
     measure("diff", compared::diff);
+    measure("pull", shared::pull);
+    measure("fresh", shared::fresh);
     measure("rabbitmq_cli", real::rabbitmq_cli);
     measure("rabbitmq", real::rabbitmq);
 }

@@ -76,7 +76,8 @@ fn fill(release: &Path, filler: &Path) {
     }
 }
 
-fn count(folder: &Path) -> usize {
+/// How many files are in a folder.
+pub fn count(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
     entries
         .map(|entry| if entry.file_type().expect("a kind").is_dir() { count(&entry.path()) } else { 1 })

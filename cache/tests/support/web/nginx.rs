@@ -67,6 +67,7 @@ fn configuration(dir: &Path, port: u16, tls_port: u16, certificates: &Certificat
     };
     let locations = [
         cache("open", ""),
+        format!("location /plain/ {{ alias {dir}/files/open/; }}\n"),
         cache("private", "auth_basic cache; auth_basic_user_file passwords;"),
         cache("small", "client_max_body_size 1k;"),
         cache("signed", "if ($ssl_client_verify != SUCCESS) { return 403; }"),
