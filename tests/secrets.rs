@@ -272,6 +272,18 @@ fn an_application_may_read_a_secret_while_it_is_compiled() {
     assert_kept_secret(&own);
     assert_eq!(eval(&own), "18", "the last good release stays");
 
+    // Into what a failing step says.
+    own.edit("lib/reads.ex", "{@token, @length}", "raise(\"no \" <> @token)");
+    own.edit(
+        "lib/reads.ex",
+        "defmodule Reads do",
+        "raise \"no #{System.get_env(\"TOKEN\")}\"\ndefmodule Reads do",
+    );
+    let error = own.refused(1);
+    assert!(error.contains("no [secret TOKEN]") && !error.contains(VALUE), "{error}");
+    own.edit("lib/reads.ex", "raise \"no #{System.get_env(\"TOKEN\")}\"\n", "");
+    own.edit("lib/reads.ex", "raise(\"no \" <> @token)", "{@token, @length}");
+
     // Into the configuration.
     own.edit("lib/reads.ex", "{@token, @length}", "@length");
     own.edit("lib/reads.ex", "  @token System.get_env(\"TOKEN\")\n", "");
@@ -307,6 +319,8 @@ fn who_is_not_given_it_does_not_see_it() {
     own.build();
     let said = own.ask(&["run", "--", "eval", "IO.puts(Reads.length())"]);
     assert_eq!(said.out.trim(), "0", "{}", said.err);
+    let moved = own.clone().with("TOKEN", "an0ther/T0ken+valu").ran();
+    assert!(moved.contains("use") && !moved.contains("compile reads") && !moved.contains("not"), "{moved:?}");
     let error = own.clone().with("TOKEN", OTHER).refused(1);
     assert!(error.contains("`use`") && !error.contains("`not`"), "{error}");
     assert_kept_secret(&own);

@@ -1,5 +1,6 @@
 //! Web servers as remotes: nginx and Apache, as teams have them.
 
+mod serving;
 #[path = "support/web/mod.rs"]
 mod web;
 
@@ -26,6 +27,14 @@ fn apache_does_what_every_remote_does() {
     let apache = Apache::start();
     conforms(at(&apache.url("open")), Conditions::KeptForNew);
     conforms(with_password(&apache.url("private"), "ann", "secret"), Conditions::KeptForNew);
+}
+
+#[test]
+fn our_own_server_does_what_every_remote_does() {
+    let served = serving::serve(|_, _| {});
+    let place = at(&format!("http://{}", served.address()));
+    conforms(place.clone(), Conditions::Kept);
+    assert!(client(&place, Access::Read).clock().unwrap().is_some());
 }
 
 #[test]

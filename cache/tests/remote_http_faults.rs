@@ -185,6 +185,17 @@ fn what_is_no_entry_of_ours_is_broken() {
     }
 }
 
+#[test]
+fn a_blob_with_other_bytes_is_none_and_is_stored_again() {
+    let nginx = Nginx::start();
+    web::conform::mends(at(&nginx.url("open")), &|| {
+        for file in std::fs::read_dir(nginx.files("open").join("cas")).unwrap() {
+            let path = file.unwrap().path();
+            std::fs::write(&path, vec![0; std::fs::metadata(&path).unwrap().len() as usize]).unwrap();
+        }
+    });
+}
+
 fn with_token(url: &str) -> RemoteSpec {
     let token = Some(Secret::new("token-of-the-tests"));
     RemoteSpec { credentials: Credentials { token, ..Credentials::default() }, ..at(url) }
@@ -358,4 +369,35 @@ fn a_blob_that_was_torn_on_the_server_is_stored_again() {
     assert_eq!(other.missing(&[digest]).unwrap(), [digest]);
     other.store(vec![blob(large.clone())]).unwrap();
     assert_eq!(other.missing(&[digest]).unwrap(), []);
+}
+
+#[test]
+fn a_proxy_is_used_and_not_for_this_machine() {
+    let proxy = Stub::start(|_| text("404 Not Found", ""));
+    let variables = |more: &[(&str, &str)]| {
+        let address = format!("http://ann:hidden@127.0.0.1:{}", proxy.port);
+        let mut variables: Variables = [("http_proxy", &address), ("HTTPS_PROXY", &address)]
+            .map(|(name, value)| (name.into(), value.clone()))
+            .into();
+        variables.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
+        variables
+    };
+    let ask = |url: &str, more: &[(&str, &str)]| {
+        let spec = RemoteSpec { limits: impatient(), ..at(url) };
+        connect(&spec, &variables(more)).unwrap().get(&name("e"))
+    };
+    assert_eq!(ask("http://cache.invalid/c", &[]).unwrap(), None);
+    assert!(proxy.seen()[0].path.starts_with("http://cache.invalid/c/ac/"), "{:?}", proxy.seen());
+    assert!(proxy.seen()[0].header("proxy-authorization").is_some());
+    let error = ask("https://cache.invalid/c", &[]).unwrap_err();
+    assert!(!error.message.contains("hidden"), "{error}");
+    assert_eq!(proxy.seen()[1].method, "CONNECT");
+    assert!(ask("http://cache.invalid/c", &[("no_proxy", ".invalid")]).is_err());
+    let direct = Stub::start(|_| text("404 Not Found", ""));
+    assert_eq!(ask(&direct.url("c"), &[]).unwrap(), None);
+    assert_eq!((proxy.seen().len(), direct.seen().len()), (2, 1));
+    let wrong = Variables::from([("all_proxy".to_owned(), "http://ann:hidden@[".to_owned())]);
+    let error = connect(&at("http://cache.invalid/c"), &wrong).unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Config);
+    assert!(!error.message.contains("hidden"), "{error}");
 }

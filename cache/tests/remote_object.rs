@@ -6,6 +6,7 @@ mod web;
 use relgraph_cache::Digest;
 use relgraph_cache::remote::{Access, Condition, RemoteErrorKind, RemoteSpec, Variables, connect};
 use web::conform::{Conditions, conforms};
+use web::rgw::Gateway;
 use web::s3::{KEY, S3, SECRET, variables};
 use web::server::free_port;
 use web::{Place, at, blob, fetch, name};
@@ -15,6 +16,54 @@ fn s3_does_what_every_remote_does() {
     let s3 = S3::start();
     conforms(s3.place("a/prefix"), Conditions::Kept);
     conforms(s3.place(""), Conditions::Kept);
+    assert!(s3.place("").client(Access::Read).clock().unwrap().is_some());
+}
+
+#[test]
+fn ceph_does_what_every_remote_does_and_lets_one_of_many_win() {
+    let ceph = Gateway::start();
+    conforms(ceph.place("a/prefix"), Conditions::Kept);
+    let remote = ceph.place("races").client(Access::ReadWrite);
+    let winners = |entry: &str, condition: &Condition| {
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8)
+                .map(|n| {
+                    let remote = &remote;
+                    scope.spawn(move || {
+                        remote.put(&name(entry), format!("{entry} {n}").as_bytes(), &[], condition).unwrap()
+                    })
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).filter(|won| *won).count()
+        })
+    };
+    for round in 0..5 {
+        let entry = format!("race {round}");
+        assert_eq!(winners(&entry, &Condition::Absent), 1);
+        let version = remote.get(&name(&entry)).unwrap().unwrap().version.unwrap();
+        assert!(remote.put(&name(&entry), b"other", &[], &Condition::Unchanged(version)).unwrap());
+        let version = remote.get(&name(&entry)).unwrap().unwrap().version.unwrap();
+        assert_eq!(winners(&entry, &Condition::Unchanged(version)), 1);
+    }
+    // It says so when there is no such bucket.
+    let mut place = ceph.place("p");
+    place.spec.url = "s3://another-bucket/p".to_owned();
+    let error = place.client(Access::ReadWrite).store(vec![blob(b"a".to_vec())]).unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Refused, "{error}");
+    assert!(error.message.contains("no such bucket"), "{error}");
+}
+
+#[test]
+fn a_blob_with_other_bytes_is_none_and_is_stored_again() {
+    let s3 = S3::start();
+    web::conform::mends(s3.place("p"), &|| {
+        for folder in std::fs::read_dir(s3.files("p/cas")).unwrap() {
+            for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                std::fs::write(&path, vec![0; std::fs::metadata(&path).unwrap().len() as usize]).unwrap();
+            }
+        }
+    });
 }
 
 #[test]
@@ -59,7 +108,11 @@ fn a_bucket_that_is_not_there_is_told() {
 fn nobody_there_is_unreachable() {
     let place = Place { spec: at("s3://bucket/p"), variables: variables(free_port(), KEY, SECRET) };
     let remote = place.client(Access::ReadWrite);
-    for error in [remote.get(&name("e")).unwrap_err(), remote.store(vec![blob(vec![1])]).unwrap_err()] {
+    for error in [
+        remote.get(&name("e")).unwrap_err(),
+        remote.store(vec![blob(vec![1])]).unwrap_err(),
+        remote.clock().unwrap_err(),
+    ] {
         assert_eq!(error.kind, RemoteErrorKind::Unreachable, "{error}");
     }
 }

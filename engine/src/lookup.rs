@@ -1,7 +1,7 @@
 //! Looking a step up: its key, its manifest of discovered inputs, its result, and whether that is complete.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use relgraph_cache::remote::Shared;
@@ -19,12 +19,14 @@ pub(crate) struct Answers<'a> {
     available: Option<Arc<dyn Available>>,
     env: &'a BTreeMap<String, String>,
     secrets: &'a Secrets,
+    given: BTreeSet<String>,
     known: RefCell<HashMap<Probe, Answer>>,
 }
 
 impl<'a> Answers<'a> {
     pub fn new(declared: &Declared, env: &'a BTreeMap<String, String>, secrets: &'a Secrets) -> Self {
-        Answers { available: declared.available.clone(), env, secrets, known: RefCell::default() }
+        let (available, given) = (declared.available.clone(), declared.secrets.clone());
+        Answers { available, env, secrets, given, known: RefCell::default() }
     }
 
     pub fn answer(&self, probe: &Probe) -> Result<Answer, StepError> {
@@ -32,7 +34,7 @@ impl<'a> Answers<'a> {
             return Ok(answer.clone());
         }
         let answer = match (probe, &self.available) {
-            (Probe::Env(name), _) => self.secrets.answer(name).unwrap_or_else(|| {
+            (Probe::Env(name), _) => self.secrets.answer(name, &self.given).unwrap_or_else(|| {
                 self.env.get(name).map_or(Answer::Absent, |value| Answer::Value(Digest::of(value.as_bytes())))
             }),
             (_, Some(available)) => available.answer(probe)?,

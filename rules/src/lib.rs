@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod discover;
 pub mod erlang;
 pub mod etf;
+pub mod export;
 pub mod fetch;
 mod git;
 pub mod init;

@@ -286,6 +286,16 @@ pub fn record(store: &Store, record: &ReleaseRecord) -> Result<(), StoreError> {
     kept.write(store, key)
 }
 
+/// The record of a release of that name, version and environment, where there is one.
+pub fn known(
+    store: &Store,
+    name: &str,
+    version: &str,
+    environment: &str,
+) -> Result<Option<ReleaseRecord>, StoreError> {
+    ReleaseRecord::find(store, &ReleaseRecord::key(name, version, environment))
+}
+
 /// Adds a rehearsal to the record of the release that was upgraded to; false: there is no such record.
 pub fn rehearsed(
     store: &Store,

@@ -56,6 +56,16 @@ pub fn find(file: &ReleaseFile, env: &BTreeMap<String, String>) -> Result<Vec<Se
     if errors.is_empty() { Ok(secrets.into_values().collect()) } else { Err(errors) }
 }
 
+/// Those that have a usable value in the environment `env`, for work that can do without them.
+pub fn present(file: &ReleaseFile, env: &BTreeMap<String, String>) -> Vec<Secret> {
+    let of = |named: Named<'_>| {
+        let value = env.get(named.name).filter(|value| value.trim().len() >= SHORTEST)?;
+        Some((named.name.to_owned(), value.clone()))
+    };
+    let found: BTreeMap<String, String> = named(file).into_iter().filter_map(of).collect();
+    found.into_iter().map(|(name, value)| Secret { name, value: Some(value), keyed: true }).collect()
+}
+
 fn complaint(file: &ReleaseFile, named: &Named<'_>, value: Option<&str>) -> Option<Diagnostic> {
     let Named { name, keyed, whose, key } = named;
     let settings = key.strip_suffix("secrets").unwrap_or_default();

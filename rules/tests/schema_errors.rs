@@ -33,7 +33,7 @@ fn check(table: &[(&str, &[&str])]) {
 
 const KEYS: &str = "the key here can be `release`, `version`, `project`, `tool`, `environment`, `target`, \
                     `applications`, `runtime`, `toolchain`, `strip`, `cookie`, `overlays`, `upgrades`, `package`, \
-                    `executables_for`, `steps`, `env`, `pass_env`, `network`, `preflight`, `sandbox` or `cache`";
+                    `executables_for`, `steps`, `env`, `pass_env`, `secrets`, `network`, `preflight`, `sandbox` or `cache`";
 
 #[test]
 fn files_that_hold_no_keys() {

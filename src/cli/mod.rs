@@ -9,6 +9,7 @@ mod crash;
 mod diff;
 mod doctor;
 mod exit;
+mod export;
 mod graph;
 mod init;
 mod kept;

@@ -116,7 +116,7 @@ impl Reference {
 }
 
 /// The release of that name in a remote. Its tree is promised to the store.
-fn far(context: &Context, own: Option<&str>, text: &str) -> Option<ReleaseRecord> {
+pub fn far(context: &Context, own: Option<&str>, text: &str) -> Option<ReleaseRecord> {
     let shared = context.shared()?;
     let key = match (text, own) {
         (text, _) if text.contains('@') => text.to_owned(),

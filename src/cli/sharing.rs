@@ -135,10 +135,15 @@ fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
     Put { kind, key, record, trees: vec![tree], blobs: Vec::new(), manifest: None, over }
 }
 
-/// Waits for what is being written.
-pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
-    let mut told = false;
+/// Waits for what is being written; says how much is left.
+pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) -> usize {
     let limit = context.team.get().map_or(Duration::ZERO, |team| team.upload_wait);
+    drain_within(context, shared, cancel, limit)
+}
+
+/// The same, for no longer than this.
+pub fn drain_within(context: &Context, shared: &Shared, cancel: &Cancel, limit: Duration) -> usize {
+    let mut told = false;
     let left = shared.drain(limit, &|| cancel.is_cancelled(), &mut |waiting| {
         if !told && !context.global.quiet && !context.json() {
             tell(&format!("writing {} results to the remote", waiting.records));
@@ -151,4 +156,5 @@ pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) {
         let message = format!("{} results were not written to the remote", left.records);
         context.complain(&[Diagnostic::warning(message).hint("the next build goes on with them")]);
     }
+    left.records
 }

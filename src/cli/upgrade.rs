@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use relgraph_cache::{Digest, Store};
 use relgraph_engine::{
-    Action, Engine, GraphBuilder, Outcome, Rule, RunReport, SandboxPolicy, Sandboxer, Step, StepError,
-    StepErrorKind,
+    Action, Engine, GraphBuilder, Outcome, Rule, RunReport, SandboxPolicy, Sandboxer, Secrets, Step,
+    StepError, StepErrorKind,
 };
 use relgraph_rules::compare::Side;
 use relgraph_rules::deliver;
@@ -18,6 +18,7 @@ use relgraph_rules::diagnostic::Diagnostic;
 use relgraph_rules::package;
 use relgraph_rules::record::{self, Rehearsal};
 use relgraph_rules::schema::ReleaseFile;
+use relgraph_rules::secrets;
 use relgraph_rules::steps::driver::{self, Driver};
 use relgraph_rules::tool::Tool;
 use relgraph_rules::toolchain::{Choice, Toolchain};
@@ -28,6 +29,7 @@ use relgraph_rules::vm::{Common, DRIVER};
 use super::context::Context;
 use super::exit;
 use super::reference::{Reference, own_release};
+use super::salt;
 use super::stop::Stop;
 use crate::render::progress::Progress;
 use crate::render::upgrade::{Shown, json, text};
@@ -88,6 +90,11 @@ pub fn run(context: &Context, args: &UpgradeArgs) -> Result<ExitCode, Stop> {
     let sandboxer = Sandboxer::new(std::env::current_exe().unwrap_or_default(), SandboxPolicy::Preferred);
     let mut engine = Engine::new(store.clone(), Arc::new(sandboxer));
     engine.env = context.env.clone();
+    // What is secret for a build is so here; a rehearsal is given it by its `pass_env:`.
+    let secrets = here.file.as_ref().map(|file| secrets::present(file, &context.env)).unwrap_or_default();
+    if !secrets.is_empty() {
+        engine.keep_secret(Secrets::new(salt::made(context)?, secrets));
+    }
     let progress = Progress::new(context, BTreeMap::new(), engine.jobs);
     let report = engine.run(&graph, None, &progress);
     progress.finish();

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod diagnostic;
 pub mod diff;
 pub mod doctor;
+pub mod export;
 pub mod failure;
 pub mod graph;
 pub mod keys;

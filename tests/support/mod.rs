@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use project::Project;
+pub use project::Project;
 
 /// The command under test.
 pub const RELGRAPH: &str = env!("CARGO_BIN_EXE_relgraph");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reqwest::{NoProxy, Proxy, redirect};
 use rustls::pki_types::pem::PemObject;
@@ -44,16 +44,25 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RemoteError
     }
 }
 
+/// The authorities that the system trusts: read once, for that takes milliseconds.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
+}
+
 /// TLS as *ring* does it, with the system's authorities and the ones that were named.
 fn tls(spec: &RemoteSpec, identity: Identity, versions: Versions) -> Result<ClientConfig, RemoteError> {
-    let mut roots = RootCertStore::empty();
+    // A machine without any can still reach a server whose authority was named, and tells why when it cannot.
+    let mut roots = system_roots().clone();
     if let Some(path) = &spec.authorities {
         for certificate in certificates(path)? {
             roots.add(certificate).map_err(|error| config(path, &error))?;
         }
     }
-    // A machine without any can still reach a server whose authority was named, and tells why when it cannot.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

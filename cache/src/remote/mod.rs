@@ -11,6 +11,7 @@
 mod checkup;
 mod client;
 mod deliver;
+mod doubts;
 mod folder;
 mod grpc;
 mod guard;

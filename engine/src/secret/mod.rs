@@ -134,9 +134,13 @@ impl Secrets {
         names.iter().map(String::as_str).filter(|name| self.expose(name).is_none())
     }
 
-    /// What a step is told that asks for a variable: a secret answers by its mark, or always alike where it is in no key.
-    pub(crate) fn answer(&self, name: &str) -> Option<Answer> {
+    /// What stands for a secret in the answer to a step that asks for a variable: nothing where it is not given the secret,
+    /// its mark, or always the same where it is in no key. `None`: the variable is no secret.
+    pub(crate) fn answer(&self, name: &str, given: &BTreeSet<String>) -> Option<Answer> {
         let secret = self.known.get(name)?;
+        if !given.contains(name) {
+            return Some(Answer::Absent);
+        }
         if !secret.keyed {
             return Some(Answer::Value(Digest::of(b"in no key")));
         }
@@ -243,12 +247,14 @@ mod tests {
     fn what_is_in_no_key_always_answers_alike() {
         let of = |value: Option<&str>, keyed| {
             let secret = Secret { name: "T".into(), value: value.map(str::to_owned), keyed };
-            Secrets::new(Salt::of(b"salt"), [secret]).answer("T")
+            Secrets::new(Salt::of(b"salt"), [secret]).answer("T", &BTreeSet::from(["T".to_owned()]))
         };
         assert_eq!(of(Some("a value 1"), false), of(Some("a value 2"), false));
         assert_eq!(of(Some("a value 1"), false), of(None, false));
         assert_ne!(of(Some("a value 1"), true), of(Some("a value 2"), true));
         assert_eq!(of(None, true), Some(Answer::Absent));
-        assert_eq!(Secrets::default().answer("T"), None);
+        assert_eq!(Secrets::default().answer("T", &BTreeSet::new()), None);
+        let hidden = secrets(&[("T", "a value 1")]);
+        assert_eq!(hidden.answer("T", &BTreeSet::new()), Some(Answer::Absent));
     }
 }

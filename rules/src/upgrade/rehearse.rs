@@ -119,11 +119,14 @@ impl Action for Rehearse {
         }
         for name in &self.settings.pass_env {
             match cx.env.get(name) {
+                Some(_) if cx.secrets.contains(name) => parts
+                    .text(format!("secret {name}"), cx.secrets.mark(name).as_deref().unwrap_or("not set")),
                 Some(value) => parts.digest(format!("variable {name}"), &Digest::of(value.as_bytes())),
                 None => parts.text(format!("variable {name}"), "not set"),
             };
         }
-        Ok(Declared::new(parts))
+        let secrets = self.settings.pass_env.iter().filter(|name| cx.secrets.contains(name));
+        Ok(Declared::new(parts).given(secrets))
     }
 
     fn run(&self, cx: &StepContext<'_>) -> Result<Ran, StepError> {

@@ -1,4 +1,4 @@
-//! How an entry lies in a file: `relgraph entry 1`, a line feed, the length of the value (8 bytes, little-endian), its
+//! How an entry lies in a file (docs/formats/remotes.md): `relgraph entry 1`, a line feed, the length of the value (8 bytes, little-endian), its
 //! BLAKE3 hash (32 bytes), the value.
 
 use std::io::{self, Read};
@@ -57,5 +57,14 @@ mod tests {
         }
         assert_eq!(read(&[&whole[..], b"x"].concat()[..]).unwrap(), None);
         assert_eq!(read(&vec![0; whole.len()][..]).unwrap(), None);
+    }
+
+    #[test]
+    fn the_vector_is_what_is_written() {
+        let page = include_str!("../../../../docs/formats/remotes.md");
+        let section = page.split("```golden folder\nbytes = ").nth(1).unwrap();
+        let said = section.lines().next().unwrap();
+        let made: String = wrap(b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(made, said);
     }
 }

@@ -12,6 +12,9 @@
 //! header, and is as good as absent. Conditions on entries are looked at just before the rename. Two writers at the same
 //! moment may both succeed: the second wins, and what the first knew beyond it costs a miss.
 //!
+//! A folder that is not there is made, in a parent that is. So a folder *on* a file server is named, not the place where it
+//! is mounted: without the server that is an empty folder of this machine.
+//!
 //! Folders get the permissions of the shared folder itself, so that whoever made it says who else may write, whatever the
 //! umask of those who do. A file server that does not answer is given up after the times in [`Limits`]: file work is done on
 //! threads that nobody has to wait for.

@@ -44,3 +44,33 @@ pub(super) async fn within<T: Send + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread::sleep;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_get_on_is_left_alone_and_who_does_is_not() {
+        let limit = Duration::from_millis(200);
+        let (_never, hangs) = channel::<()>();
+        let progress = Progress::default();
+        let stuck = within(limit, &progress, move |_| {
+            let _ = hangs.recv();
+            Ok(())
+        });
+        assert_eq!(runtime::wait(stuck).unwrap_err().kind, RemoteErrorKind::Timeout);
+        let slow = within(limit, &progress, |progress| {
+            for _ in 0..40 {
+                sleep(Duration::from_millis(20));
+                progress.add(1);
+            }
+            Ok(7)
+        });
+        assert_eq!(runtime::wait(slow), Ok(7));
+        let panics = within(limit, &progress, |_| -> Result<(), RemoteError> { panic!("as it should") });
+        assert_eq!(runtime::wait(panics).unwrap_err().kind, RemoteErrorKind::Local);
+    }
+}

@@ -1,16 +1,9 @@
 //! Entries, as results of actions.
 //!
-//! The name of an entry becomes an action that nobody could run: the command `relgraph entry NAME` (and the namespace, where there
-//! is one) in an empty folder. Its digest is computed, not asked for. The result lists every blob that the entry speaks of, so that
-//! a server keeps them together or drops them together, under a path that says what we call it:
-//!
-//! | path | |
-//! |---|---|
-//! | `blobs/<BLAKE3>` | a blob that is compressed by itself |
-//! | `plain/<BLAKE3>` | one that is not |
-//! | `entry` | the entry, in the result itself if it is not large |
-//!
-//! That is also how it becomes known what blobs are called on a server that names them by SHA-256.
+//! The name of an entry becomes an action that nobody could run. Its digest is computed, not asked for. The result lists every blob
+//! that the entry speaks of, so that a server keeps them together or drops them together, under a path that says what we call it:
+//! that is also how it becomes known what blobs are called on a server that names them by SHA-256.
+//! `docs/formats/remote-execution.md` has all of it.
 
 use std::collections::BTreeSet;
 
@@ -242,4 +235,46 @@ fn told(file: &api::OutputFile) -> Option<(Digest, Name, bool)> {
     };
     let name = file.digest.as_ref().and_then(Name::read)?;
     Some((Digest { hash: crate::digest::parse_hash(hex)?, size: name.size }, name, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_those_of_the_vectors() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats/remote-execution.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let entry = EntryName(std::array::from_fn(|at| at as u8));
+        for (vector, namespace) in [("main", None), ("namespace", Some("pr-7"))] {
+            let stand = Stand::new(Function::Sha256, &entry, namespace);
+            let block = text.split(&format!("```golden {vector}\n")).nth(1).unwrap();
+            let block = block.split("```").next().unwrap();
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            for line in [
+                format!("command = {}\n", hex(&stand.command)),
+                format!("action = {}\n", hex(&stand.action)),
+                format!("digest = {}/{}\n", stand.name.hex(), stand.name.size),
+            ] {
+                assert!(block.contains(&line), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_lines_that_name_a_blob_tell_of_one() {
+        let (blob, digest) = (Digest::of(b"abc"), Function::Sha256.name(b"abc"));
+        let line = |path: String| {
+            told(&api::OutputFile { path, digest: Some(digest.message()), ..Default::default() })
+        };
+        assert_eq!(line(format!("blobs/{}", blob.hex())), Some((blob, digest, false)));
+        assert_eq!(line(format!("plain/{}", blob.hex())), Some((blob, digest, true)));
+        for path in ["entry".to_owned(), format!("other/{}", blob.hex()), "blobs/..".to_owned()] {
+            assert_eq!(line(path), None);
+        }
+        assert_eq!(
+            told(&api::OutputFile { path: format!("blobs/{}", blob.hex()), ..Default::default() }),
+            None
+        );
+    }
 }

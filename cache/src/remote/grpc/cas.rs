@@ -77,7 +77,9 @@ impl Client {
         blobs: Vec<(Name, Bytes, bool)>,
     ) -> Result<(), RemoteError> {
         const WHAT: &str = "BatchUpdateBlobs";
-        let mut waiting: HashSet<Name> = blobs.iter().map(|(name, ..)| *name).collect();
+        // Empty blobs are everywhere, and some servers do not like to be told.
+        let full = blobs.iter().map(|(name, ..)| *name).filter(|name| name.size > 0);
+        let mut waiting: HashSet<Name> = full.collect();
         let requests = blobs.into_iter().map(|(name, bytes, plain)| {
             let frame = (plain && capabilities.zstd_batches).then(|| zstandard::compress(&bytes)).flatten();
             let (data, compressor) = match frame {
@@ -98,13 +100,13 @@ impl Client {
         let answer = self.batches().batch_update_blobs(request).await;
         let answer = answer.map_err(|status| self.error(WHAT, &status))?.into_inner();
         for response in answer.responses {
-            let status = response.status.unwrap_or_default();
-            let exists = Code::from_i32(status.code) == Code::AlreadyExists;
-            if status.code != 0 && !exists {
-                return Err(self.error_of_blob(WHAT, status.code, &status.message));
+            let name = response.digest.as_ref().and_then(Name::read);
+            if !name.is_some_and(|name| waiting.remove(&name)) {
+                continue;
             }
-            if let Some(name) = response.digest.as_ref().and_then(Name::read) {
-                waiting.remove(&name);
+            let status = response.status.unwrap_or_default();
+            if !matches!(Code::from_i32(status.code), Code::Ok | Code::AlreadyExists) {
+                return Err(self.error_of_blob(WHAT, status.code, &status.message));
             }
         }
         match waiting.len() {

@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 /// Fast: this is for lines that are slower than a disk.
 const LEVEL: i32 = 3;
 
+/// How far back a frame may refer, as a power of two: so much memory may it ask for. RFC 8878 wants 8 MiB at least.
+const WINDOW: u32 = 24;
+
 /// Smaller blobs are sent as they are.
 const WORTHWHILE: usize = 1 << 10;
 
@@ -31,7 +34,9 @@ pub(super) fn decompress(frame: &[u8], size: usize) -> io::Result<Vec<u8>> {
 
 /// What writes the bytes of a frame that is written to it.
 pub(super) fn decompressing<W: Write>(to: W) -> io::Result<zstd::stream::write::Decoder<'static, W>> {
-    zstd::stream::write::Decoder::new(to)
+    let mut decoder = zstd::stream::write::Decoder::new(to)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(decoder)
 }
 
 /// Takes so many bytes, and fails when there are more.

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Arrived, Body, Condition, Entry, EntryName, Remote, RemoteError, RemoteErrorKind};
 use crate::Digest;
@@ -231,6 +231,10 @@ impl Remote for Guarded {
     /// As it is, once, whatever was found out before: who asks this wants to know what is wrong.
     fn describe(&self) -> Result<Vec<String>, RemoteError> {
         self.remote.describe()
+    }
+
+    fn clock(&self) -> Result<Option<SystemTime>, RemoteError> {
+        self.remote.clock()
     }
 }
 

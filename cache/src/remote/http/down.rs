@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::envelope::{MAX_VALUE, unwrap};
 use super::{Http, Part};
-use crate::Digest;
 use crate::remote::moving::Moved;
 use crate::remote::{Body, Entry, EntryName, IN_MEMORY, RemoteError, RemoteErrorKind};
+use crate::{Digest, Hasher};
 
 /// The length that the head of an answer announces.
 pub(super) fn length(response: &Response) -> Option<u64> {
@@ -61,7 +61,9 @@ impl Http {
 
     /// Whether the server has a blob, of the right length.
     pub(super) async fn has(&self, digest: &Digest) -> Result<bool, RemoteError> {
-        let Some(known) = self.names.get(digest) else { return Ok(false) };
+        let Some(known) = self.names.get(digest).filter(|_| !self.doubts.has(digest)) else {
+            return Ok(false);
+        };
         let response = self.web.ask(Method::HEAD, &self.address(Part::Blob, &known.sha256)).await?;
         let has = match response.status() {
             status if is_absent(status) => false,
@@ -74,7 +76,8 @@ impl Http {
         Ok(has)
     }
 
-    /// Reads a blob, into memory or into a file in `scratch`; never more than its size.
+    /// Reads a blob, into memory or into a file in `scratch`; never more than its size. One with other bytes than its name
+    /// says is none, and will be sent again.
     pub(super) async fn read_blob(
         &self,
         digest: &Digest,
@@ -103,7 +106,12 @@ impl Http {
                 self.read_into_file(digest, &mut response, &moved, scratch).await
             }
         };
-        self.web.moving(read, digest.size, &moved).await?.map(Some)
+        let body = self.web.moving(read, digest.size, &moved).await??;
+        if body.is_none() {
+            self.names.set_present(digest, false);
+            self.doubts.add(digest);
+        }
+        Ok(body)
     }
 
     fn wrong_size(&self, digest: &Digest) -> RemoteError {
@@ -115,7 +123,7 @@ impl Http {
         digest: &Digest,
         response: &mut Response,
         moved: &Moved,
-    ) -> Result<Body, RemoteError> {
+    ) -> Result<Option<Body>, RemoteError> {
         let size = digest.size as usize;
         let mut bytes = BytesMut::with_capacity(size);
         while let Some(piece) = self.web.chunk(response, moved).await? {
@@ -124,7 +132,10 @@ impl Http {
             }
             bytes.extend_from_slice(&piece);
         }
-        if bytes.len() == size { Ok(Body::Bytes(bytes.freeze())) } else { Err(self.wrong_size(digest)) }
+        if bytes.len() != size {
+            return Err(self.wrong_size(digest));
+        }
+        Ok((Digest::of(&bytes) == *digest).then(|| Body::Bytes(bytes.freeze())))
     }
 
     async fn read_into_file(
@@ -133,25 +144,29 @@ impl Http {
         response: &mut Response,
         moved: &Moved,
         scratch: &Path,
-    ) -> Result<Body, RemoteError> {
+    ) -> Result<Option<Body>, RemoteError> {
         let local = |error: std::io::Error| {
             RemoteError::new(RemoteErrorKind::Local, format!("{}: {error}", scratch.display()))
         };
         let (file, path) =
             tempfile::Builder::new().prefix("blob-").tempfile_in(scratch).map_err(local)?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
-        let mut size = 0;
+        let (mut size, mut hasher) = (0, Hasher::new());
         while let Some(piece) = self.web.chunk(response, moved).await? {
             size += piece.len() as u64;
             if size > digest.size {
                 return Err(self.wrong_size(digest));
             }
+            hasher.update(&piece);
             file.write_all(&piece).await.map_err(local)?;
         }
         file.flush().await.map_err(local)?;
         if size != digest.size {
             return Err(self.wrong_size(digest));
         }
-        path.keep().map(Body::File).map_err(|error| local(error.error))
+        if hasher.finish() != *digest {
+            return Ok(None);
+        }
+        path.keep().map(|path| Some(Body::File(path))).map_err(|error| local(error.error))
     }
 }

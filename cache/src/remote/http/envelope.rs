@@ -1,4 +1,5 @@
-//! What lies under `/ac`: how the blobs of an entry are called on the server, and the entry.
+//! What lies under `/ac`: how the blobs of an entry are called on the server, and the entry
+//! (docs/formats/remotes.md).
 //!
 //! ```text
 //! relgraph http entry 1\n
@@ -80,5 +81,16 @@ mod tests {
         greedy[MAGIC.len()..MAGIC.len() + 12].fill(0xff);
         assert_eq!(unwrap(&greedy), None);
         assert_eq!(unwrap(b"<html>log in</html>"), None);
+    }
+
+    #[test]
+    fn the_vector_is_what_is_written() {
+        use sha2::Digest as _;
+        let page = include_str!("../../../../docs/formats/remotes.md");
+        let section = page.split("```golden http\nbytes = ").nth(1).unwrap();
+        let said = section.lines().next().unwrap();
+        let names = [(Digest::of(b"hello\n"), sha2::Sha256::digest(b"hello\n").into())];
+        let made: String = wrap(&names, b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(made, said);
     }
 }

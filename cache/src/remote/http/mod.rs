@@ -31,6 +31,7 @@ use url::Url;
 use self::names::Names;
 use self::web::Web;
 use super::deliver::{Parcel, deliver};
+use super::doubts::Doubts;
 use super::{Access, Arrived, Body, Condition, Entry, EntryName, MAX_ENTRY, Remote};
 use super::{RemoteError, RemoteErrorKind, RemoteSpec, Variables, runtime};
 use crate::Digest;
@@ -49,6 +50,7 @@ struct Http {
     access: Access,
     web: Web,
     names: Names,
+    doubts: Doubts,
 }
 
 pub(super) fn connect(spec: &RemoteSpec, variables: &Variables) -> Result<Arc<dyn Remote>, RemoteError> {
@@ -64,7 +66,14 @@ pub(super) fn connect(spec: &RemoteSpec, variables: &Variables) -> Result<Arc<dy
         return Err(wrong("a password does not belong in an address"));
     }
     let web = Web::new(spec, &base, variables, &url)?;
-    Ok(Arc::new(Http { url, base, access: spec.access, web, names: Names::default() }))
+    Ok(Arc::new(Http {
+        url,
+        base,
+        access: spec.access,
+        web,
+        names: Names::default(),
+        doubts: Doubts::default(),
+    }))
 }
 
 impl Http {

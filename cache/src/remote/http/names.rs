@@ -17,7 +17,7 @@ pub(super) struct Known {
     /// Its name there.
     pub(super) sha256: Sha256,
     /// Its bytes passed through here: the name is right. Others are what an entry said.
-    own: bool,
+    pub(super) own: bool,
     /// The server has it, as far as we know.
     pub(super) present: bool,
 }

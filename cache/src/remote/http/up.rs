@@ -140,7 +140,8 @@ impl Http {
 
     /// Stores a blob, unless it is there.
     pub(super) async fn write_blob(&self, digest: &Digest, body: Body) -> Result<(), RemoteError> {
-        if self.names.get(digest).is_some_and(|known| known.present) {
+        let is_there = || self.names.get(digest).is_some_and(|known| known.own && known.present);
+        if is_there() {
             return Ok(());
         }
         let hashed = tokio::task::spawn_blocking(move || hash(&body).map(|found| (found, body))).await;
@@ -151,7 +152,7 @@ impl Http {
             return Err(RemoteError::new(RemoteErrorKind::Local, why));
         }
         self.names.own(digest, sha256);
-        if size > SMALL && self.has(digest).await? {
+        if is_there() || size > SMALL && self.has(digest).await? {
             return Ok(());
         }
         let status = self.send(Part::Blob, &sha256, &body, size, None).await?;
@@ -162,6 +163,7 @@ impl Http {
             return Err(self.web.refused(status, "a blob was written"));
         }
         self.names.set_present(digest, true);
+        self.doubts.remove(digest);
         Ok(())
     }
 }

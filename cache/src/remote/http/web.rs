@@ -60,13 +60,12 @@ impl Web {
             }
             None => None,
         };
-        Ok(Web {
-            ours: client(spec, variables, Identity::Ours, Versions::All)?,
-            bare: client(spec, variables, Identity::Nobody, Versions::All)?,
-            authorization,
-            limits: spec.limits,
-            shown: shown.to_owned(),
-        })
+        let ours = client(spec, variables, Identity::Ours, Versions::All)?;
+        let bare = match credentials.certificate {
+            Some(_) => client(spec, variables, Identity::Nobody, Versions::All)?,
+            None => ours.clone(),
+        };
+        Ok(Web { ours, bare, authorization, limits: spec.limits, shown: shown.to_owned() })
     }
 
     /// An error of this remote.

@@ -7,18 +7,15 @@ use object_store::Error;
 use object_store::client::HttpErrorKind;
 
 use super::Object;
-use super::service::{ANSWER, http_error};
+use super::service::{ANSWER, Answered, http_error};
 use super::stores::redacted;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 impl Object {
     /// Does one thing, and says what status was answered last on the way.
     pub(super) async fn call<T>(&self, work: impl Future<Output = T>) -> (T, Option<u16>) {
-        let remembering = async {
-            let done = work.await;
-            (done, ANSWER.with(Cell::get))
-        };
-        ANSWER.scope(Cell::new(None), remembering).await
+        let (done, answered) = remembering(work).await;
+        (done, answered.status)
     }
 
     pub(super) fn broken(&self, why: &str) -> RemoteError {
@@ -58,6 +55,15 @@ impl Object {
         };
         RemoteError::new(kind, format!("{}: {why}", self.url))
     }
+}
+
+/// Does one thing, and says what was answered last on the way.
+pub(super) async fn remembering<T>(work: impl Future<Output = T>) -> (T, Answered) {
+    let both = async {
+        let done = work.await;
+        (done, ANSWER.with(Cell::get))
+    };
+    ANSWER.scope(Cell::default(), both).await
 }
 
 fn of_status(status: u16) -> RemoteErrorKind {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 use object_store::client::{HttpResponseBody, HttpService};
-use reqwest::header::{CONTENT_LENGTH, HeaderValue, SERVER};
+use reqwest::header::{CONTENT_LENGTH, DATE, HeaderValue, SERVER};
 use url::{Host, Url};
 
 use crate::remote::client::{is_loopback, trouble};
@@ -27,7 +27,14 @@ const METADATA: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     /// What was answered last in a call, which `object_store` does not tell in all cases.
-    pub(super) static ANSWER: Cell<Option<u16>>;
+    pub(super) static ANSWER: Cell<Answered>;
+}
+
+/// Of an answer what errors and `doctor` are about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answered {
+    pub(super) status: Option<u16>,
+    pub(super) date: Option<SystemTime>,
 }
 
 #[derive(Debug, Clone)]
@@ -123,8 +130,10 @@ impl Service {
         let answered = moving(&limits, self.client.execute(sent), size as u64, &moved).await;
         let response = answered.map_err(late).and_then(|answered| answered.map_err(failed));
         let response = response.map_err(|error| if from_machine { no_credentials() } else { error })?;
-        let status = response.status().as_u16();
-        let _ = ANSWER.try_with(|answer| answer.set(Some(status)));
+        let status = Some(response.status().as_u16());
+        let date = response.headers().get(DATE).and_then(|text| text.to_str().ok());
+        let date = date.and_then(|text| httpdate::parse_http_date(text).ok());
+        let _ = ANSWER.try_with(|answer| answer.set(Answered { status, date }));
         let (parts, body) = axum::http::Response::<reqwest::Body>::from(response).into_parts();
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(failed))))
     }

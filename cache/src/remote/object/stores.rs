@@ -27,6 +27,9 @@ pub(super) struct Opened {
     pub(super) endpoint: Option<Url>,
 }
 
+/// The kind of store that Amazon has, and many others play.
+pub(super) const S3: &str = "S3";
+
 fn wrong(url: &str, why: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Config, format!("`{url}`: {why}"))
 }
@@ -64,7 +67,7 @@ pub(super) fn open(spec: &RemoteSpec, variables: &Variables, url: &str) -> Resul
     let prefix =
         Path::from_url_path(parsed.path()).map_err(|_| wrong(url, "that prefix cannot be a name"))?;
     let (start, kind) = match parsed.scheme() {
-        "s3" => ("AWS_", "S3"),
+        "s3" => ("AWS_", S3),
         "gs" => ("GOOGLE_", "Google Cloud Storage"),
         _ => ("AZURE_", "Azure Blob Storage"),
     };

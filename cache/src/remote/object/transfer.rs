@@ -10,9 +10,9 @@ use object_store::{Error, GetOptions, GetResult, MultipartUpload, ObjectStoreExt
 use tokio::io::AsyncWriteExt;
 
 use super::Object;
-use crate::Digest;
 use crate::remote::moving::{Moved, moving};
 use crate::remote::{Body, IN_MEMORY, RemoteError, RemoteErrorKind};
+use crate::{Digest, Hasher};
 
 /// Blobs up to this size are sent without asking first: that costs no more than the question.
 const SMALL: u64 = 64 << 10;
@@ -30,6 +30,9 @@ fn local(path: &FilePath, error: &io::Error) -> RemoteError {
 impl Object {
     /// Whether the store has a blob, of the right length.
     pub(super) async fn has(&self, digest: &Digest) -> Result<bool, RemoteError> {
+        if self.doubts.has(digest) {
+            return Ok(false);
+        }
         match self.call(self.store().head(&self.blob(digest))).await {
             (Ok(meta), _) => Ok(meta.size == digest.size),
             (Err(Error::NotFound { .. }), _) => Ok(false),
@@ -37,7 +40,8 @@ impl Object {
         }
     }
 
-    /// Reads a blob, into memory or into a file in `scratch`; never more than its size.
+    /// Reads a blob, into memory or into a file in `scratch`; never more than its size. One with other bytes than its name
+    /// says is none, and will be sent again.
     pub(super) async fn read_blob(
         &self,
         digest: &Digest,
@@ -54,17 +58,34 @@ impl Object {
             return Err(self.broken(&format!("the blob {digest} has another size there")));
         }
         if digest.size <= IN_MEMORY {
-            return Ok(Some(Body::Bytes(self.collect(result, what).await?)));
+            let bytes = self.collect(result, what).await?;
+            return Ok(if Digest::of(&bytes) == *digest {
+                Some(Body::Bytes(bytes))
+            } else {
+                self.doubt(digest)
+            });
         }
         let here = |error: io::Error| local(scratch, &error);
         let made = tempfile::Builder::new().prefix("blob-").tempfile_in(scratch).map_err(here)?;
         let (file, kept) = made.into_parts();
         let mut file = tokio::fs::File::from_std(file);
         let size = digest.size;
-        self.pieces(result, size, what, async |piece: Bytes| file.write_all(&piece).await.map_err(here))
-            .await?;
+        let mut hasher = Hasher::new();
+        let take = async |piece: Bytes| {
+            hasher.update(&piece);
+            file.write_all(&piece).await.map_err(here)
+        };
+        self.pieces(result, size, what, take).await?;
         file.flush().await.map_err(here)?;
+        if hasher.finish() != *digest {
+            return Ok(self.doubt(digest));
+        }
         kept.keep().map(|path| Some(Body::File(path))).map_err(|error| here(error.error))
+    }
+
+    fn doubt(&self, digest: &Digest) -> Option<Body> {
+        self.doubts.add(digest);
+        None
     }
 
     /// The bytes of an answer, as many as it announced.
@@ -112,6 +133,10 @@ impl Object {
 
     /// Stores a blob, unless it is there.
     pub(super) async fn write_blob(&self, digest: &Digest, body: Body) -> Result<(), RemoteError> {
+        self.write_new(digest, body).await.inspect(|()| self.doubts.remove(digest))
+    }
+
+    async fn write_new(&self, digest: &Digest, body: Body) -> Result<(), RemoteError> {
         if digest.size > SMALL && self.has(digest).await? {
             return Ok(());
         }

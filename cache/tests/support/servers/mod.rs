@@ -35,7 +35,7 @@ impl Server {
     /// Starts a server and waits until it answers the phone. `command` is told the port and the folder; what it says is kept in
     /// `log` there.
     fn start(command: impl Fn(u16, &Path) -> Command) -> Server {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let port = free_port();
         let log = folder.path().join("log");
         let file = File::create(&log).expect("a log");
@@ -46,7 +46,7 @@ impl Server {
         let began = Instant::now();
         while TcpStream::connect(&address).is_err() {
             let ended = process.try_wait().expect("the state of a child");
-            if ended.is_some() || began.elapsed() > Duration::from_secs(60) {
+            if ended.is_some() || began.elapsed() > Duration::from_secs(120) {
                 let _ = process.kill();
                 let said = fs::read_to_string(&log).unwrap_or_default();
                 panic!("{command:?} does not answer ({ended:?}):\n{said}");
@@ -81,6 +81,14 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// In memory where there is plenty of it: some servers write in a way that waits for the disk at each blob.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    let made = if free > 4 << 30 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a folder")
 }
 
 /// A port on which nobody listens.

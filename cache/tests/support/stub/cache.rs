@@ -129,7 +129,10 @@ impl ContentAddressableStorage for Cache {
                 1 => zstd::decode_all(&blob.data[..])?,
                 _ => blob.data,
             };
-            let status = self.0.keep(&digest, data).err();
+            let status = match digest.ends_with("/0") {
+                true => Some(Status::invalid_argument("an empty blob")),
+                false => self.0.keep(&digest, data).err(),
+            };
             let status = status.map_or_else(rpc::Status::default, |status| rpc::Status {
                 code: status.code() as i32,
                 message: status.message().to_owned(),

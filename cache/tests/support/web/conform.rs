@@ -108,3 +108,25 @@ fn reading_only(place: &Place) {
     assert_eq!(place.client(Access::Read).get(&name("an entry")).unwrap().unwrap().bytes, b"");
     assert_eq!(place.client(Access::ReadWrite).missing(&[Digest::of(b"mine")]).unwrap().len(), 1);
 }
+
+/// Blobs that `damage` gives other bytes of the same length are none, and are there again when they are stored again.
+pub fn mends(place: impl Into<Place>, damage: &dyn Fn()) {
+    let place = place.into();
+    let writer = place.client(Access::ReadWrite);
+    let all: Vec<_> = [10, 200_000, 9_000_000].map(|size| blob(noise(size, size as usize))).into();
+    let digests: Vec<Digest> = all.iter().map(|(digest, _)| *digest).collect();
+    writer.store(all.clone()).unwrap();
+    assert!(writer.put(&name("result"), b"a result", &digests, &Condition::Always).unwrap());
+    damage();
+    let other = place.client(Access::ReadWrite);
+    other.get(&name("result")).unwrap();
+    let (brought, result) = fetch(&*other, &digests);
+    result.unwrap();
+    assert!(brought.len() == 3 && brought.values().all(Option::is_none));
+    assert_eq!(other.missing(&digests).unwrap(), digests);
+    other.store(all).unwrap();
+    assert_eq!(other.missing(&digests).unwrap(), []);
+    for remote in [&writer, &other] {
+        assert!(fetch(&**remote, &digests).0.values().all(Option::is_some));
+    }
+}

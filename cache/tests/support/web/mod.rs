@@ -4,6 +4,7 @@
 pub mod apache;
 pub mod conform;
 pub mod nginx;
+pub mod rgw;
 pub mod s3;
 pub mod server;
 pub mod stub;

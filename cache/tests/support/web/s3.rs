@@ -23,7 +23,7 @@ impl S3 {
     pub fn start() -> S3 {
         let (dir, port) = (folder(), free_port());
         fs::create_dir_all(dir.path().join("files/bucket")).expect("a folder");
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/s3s-fs-0.14.1/bin/s3s-fs");
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tools/s3s-fs-0.14.1/bin/s3s-fs");
         assert!(program.is_file(), "s3s-fs is not installed; scripts/s3s-fs.sh does it");
         let mut command = Command::new(program);
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);

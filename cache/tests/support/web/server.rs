@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 
 /// A process that listens, and ends with this value, or with the test.
 pub struct Server {
@@ -62,8 +62,17 @@ impl Server {
     }
 
     fn wait_for(&mut self, port: u16) {
+        self.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// Waits until it has made a file.
+    pub fn wait_for_file(&mut self, path: &Path) {
+        self.wait_until(|| path.exists());
+    }
+
+    fn wait_until(&mut self, ready: impl Fn() -> bool) {
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !ready() {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("the server ended ({status}): {}", self.said());
             }
