@@ -257,7 +257,7 @@ fn truncated() {
 
 #[test]
 fn it_fails_or_denies_everything() {
-    for status in [500, 401, 302] {
+    for status in [500, 401] {
         let scene = Scene::new();
         scene.cache.lie("*", "/", Lie::Status(status));
         scene.shares().warns_and_makes_all();
@@ -299,17 +299,28 @@ fn entries_in_the_places_of_others() {
 }
 
 #[test]
-fn entries_that_a_stranger_signed_or_nobody() {
-    let scene = Scene::new();
+fn entries_that_nobody_signed_or_a_stranger() {
+    let mut scene = Scene::new();
     let key = |name: &str| {
         let made = scene.project.ask(&["cache", "key", "new", name]);
         assert_eq!(made.status, Some(0), "{}{}", made.out, made.err);
-        let words: Vec<String> = made.out.split_whitespace().map(str::to_owned).collect();
-        let find = |start: &str| words.iter().find(|word| word.starts_with(start)).cloned();
-        find("relgraph-key-1:").unwrap_or_else(|| panic!("no key: {}{}", made.out, made.err))
+        let secret = scene.space.path("no-home/.config/relgraph/keys").join(format!("{name}.secret"));
+        let public = made.out.split_whitespace().find(|word| word.starts_with("relgraph-key-1:"));
+        (public.expect("a key").to_owned(), fs::read_to_string(secret).expect("a secret").trim().to_owned())
     };
-    let ours = key("ours");
+    let ((ours, _), (theirs, their_secret)) = (key("ours"), key("theirs"));
     scene.builds(&scene.url(), &[("RELGRAPH_TRUSTED_KEYS", &ours)]).warns_and_makes_all();
+
+    scene.cache.lose("/");
+    scene.project.store = scene.space.path("store/stranger");
+    let url = format!("{};access=read-write", scene.url());
+    let signed = scene.builds(&url, &[("RELGRAPH_SIGNING_KEY", &their_secret)]);
+    assert_eq!(signed.warnings, [""; 0]);
+    for (at, trusted) in [("one", &ours), ("both", &format!("{ours} {theirs}"))] {
+        scene.project.store = scene.space.path("store").join(at);
+        let outcome = scene.builds(&scene.url(), &[("RELGRAPH_TRUSTED_KEYS", trusted)]);
+        if at == "one" { outcome.warns_and_makes_all() } else { outcome.takes_all() }
+    }
 }
 
 /// Builds with a cache whose trees were changed by somebody who can write to it.

@@ -71,7 +71,7 @@ impl Client {
             }
             Load::Batch(blobs) => {
                 let read = |(name, (blob, body)): (Name, (Digest, Body))| {
-                    Ok((name, bytes(&body, name.size)?, self.names.is_plain(&blob)))
+                    Ok::<_, RemoteError>((name, bytes(&body, name.size)?, self.names.is_plain(&blob)))
                 };
                 let blobs = block_in_place(|| blobs.into_iter().map(read).collect::<Result<_, _>>())?;
                 self.write_batch(capabilities, blobs).await
