@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin
 # Beside Erlang and Elixir: sandboxes (bwrap, setpriv), a terminal (script), the build tool that the benchmark compares
 # with (ninja), the shell's own checker, what unpacks source packages, npm, whose packages
-# examples/front-end bundles, a browser for the pages that are made, and a server that stands before others.
+# examples/front-end bundles, and a browser for the pages that are made.
 scripts/packages.sh mix=elixir erl=erlang-nox rebar3 bwrap=bubblewrap ninja=ninja-build setpriv=util-linux \
   script=bsdutils shellcheck dpkg-source=dpkg-dev npm chromium
-# The servers that teams share results on, and certificates for them.
-scripts/packages.sh nginx=nginx-light apache2 openssl curl radosgw ceph-mon ceph-osd
+# Servers that teams share results on, certificates for them, and clients of others for our own server.
+scripts/packages.sh nginx=nginx-light apache2 openssl curl radosgw ceph-mon ceph-osd bazel=bazel-bootstrap ccache
 scripts/s3s-fs.sh
 # Servers of the Remote Execution API come from PyPI; the module of Python that fetches them has no program of its own.
 python3 -c 'import ensurepip, venv' 2> /dev/null || scripts/packages.sh python3-venv

@@ -201,7 +201,7 @@ fn batches() {
         assert_eq!(client.missing(std::slice::from_ref(&resized), function), [resized]);
         for acceptable in [vec![], vec![ZSTD]] {
             let message = reapi::BatchReadBlobsRequest {
-                digests: [&names[..], &[wrong.clone()]].concat(),
+                digests: [&names[..], std::slice::from_ref(&wrong)].concat(),
                 acceptable_compressors: acceptable.clone(),
                 digest_function: function,
                 ..Default::default()

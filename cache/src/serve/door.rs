@@ -40,7 +40,7 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
         expected: None,
         ended: false,
         is_grpc,
-        _permit: None,
+        permit: None,
     };
     if shared.log_requests {
         record.target = format!("{} {}", request.method(), request.uri().path());
@@ -66,11 +66,16 @@ pub(super) async fn pass(State(shared): State<Arc<Shared>>, mut request: Request
     // Nobody has seen the token behind here.
     request.headers_mut().remove(AUTHORIZATION);
     if is_heavy(kind) {
-        record._permit = shared.heavy.clone().acquire_owned().await.ok();
+        record.permit = shared.heavy.clone().acquire_owned().await.ok();
     }
     let received = record.received.clone();
     let request = request.map(|body| Body::new(Counted { inner: body, count: received }));
-    watched(next.run(request).await, record)
+    let response = next.run(request).await;
+    if !has_large_answer(kind) {
+        // A client may take its time to read it.
+        record.permit = None;
+    }
+    watched(response, record)
 }
 
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -134,6 +139,11 @@ fn is_heavy(kind: &str) -> bool {
     )
 }
 
+/// Whether its answer is in memory until it is sent.
+fn has_large_answer(kind: &str) -> bool {
+    matches!(kind, "BatchReadBlobs" | "GetTree")
+}
+
 /// Counts the bytes that come.
 struct Counted {
     inner: Body,
@@ -179,7 +189,7 @@ struct Record {
     expected: Option<u64>,
     ended: bool,
     is_grpc: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Record {

@@ -144,6 +144,7 @@ pub struct Server {
 
 /// Starts a server. What it has to say beside its answers goes to `on_event`, from any thread.
 pub fn start(config: ServeConfig, on_event: OnEvent) -> Result<Server, ServeError> {
+    let known = reload::stamps(&config);
     let tokens = config.tokens()?;
     let tls = config.tls.as_ref().map(TlsFiles::read).transpose()?;
     let listen = |source| ServeError::Listen { address: config.listen, source };
@@ -176,7 +177,7 @@ pub fn start(config: ServeConfig, on_event: OnEvent) -> Result<Server, ServeErro
     let running = {
         let _inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
-        runtime.spawn(reload::watch(config.clone(), shared.clone(), tls.clone(), reload.clone()));
+        runtime.spawn(reload::watch(config, known, shared.clone(), tls.clone(), reload.clone()));
         runtime.spawn(listen::run(listener, router, shared.clone(), tls, stopped))
     };
     Ok(Server { runtime, running, stop, reload, shared, address })

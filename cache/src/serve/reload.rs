@@ -17,9 +17,10 @@ use super::{ServeConfig, ServeError};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What changes when a file does.
-type Stamp = Option<(u64, u64, i64, i64)>;
+pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
 
-fn stamps(config: &ServeConfig) -> Vec<Stamp> {
+/// The state of all files that are read again.
+pub(super) fn stamps(config: &ServeConfig) -> Vec<Stamp> {
     let tls = config.tls.iter().flat_map(TlsFiles::paths);
     let files = config.readers.iter().chain(config.writers.iter().map(|one| &one.file)).chain(tls);
     let stamp = |path: &PathBuf| {
@@ -29,9 +30,14 @@ fn stamps(config: &ServeConfig) -> Vec<Stamp> {
     files.map(stamp).collect()
 }
 
-/// Runs as long as the server does.
-pub(super) async fn watch(config: ServeConfig, shared: Arc<Shared>, tls: Tls, asked: Arc<Notify>) {
-    let mut known = stamps(&config);
+/// Runs as long as the server does. `known` is how the files were before they were read first.
+pub(super) async fn watch(
+    config: ServeConfig,
+    mut known: Vec<Stamp>,
+    shared: Arc<Shared>,
+    tls: Tls,
+    asked: Arc<Notify>,
+) {
     loop {
         let was_asked = tokio::time::timeout(EVERY, asked.notified()).await.is_ok();
         let now = stamps(&config);

@@ -18,8 +18,11 @@ use super::upload::blocking;
 
 /// How long nothing may come while something is uploaded.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
-/// How many requests may hold a whole message, or a compressor's memory, at a time. Others wait.
+/// How many requests may hold a whole message in memory at a time. Others wait.
 const HEAVY: usize = 16;
+/// How many streams may be compressed or decompressed at a time: more than `HEAVY`, because they take as long as the client
+/// does.
+const CODERS: usize = 96;
 
 /// Something that whoever runs the server may want to write down. Holds no token.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +60,7 @@ pub(super) struct Shared {
     /// The largest entry, in bytes.
     pub max_entry: u64,
     pub heavy: Arc<Semaphore>,
+    pub coders: Arc<Semaphore>,
     pub log_requests: bool,
     pub on_event: OnEvent,
 }
@@ -82,6 +86,7 @@ impl Shared {
             max_size,
             max_entry,
             heavy: Arc::new(Semaphore::new(HEAVY)),
+            coders: Arc::new(Semaphore::new(CODERS)),
             log_requests,
             on_event,
         }

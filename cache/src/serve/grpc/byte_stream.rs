@@ -67,7 +67,7 @@ impl ByteStream for Service {
                     .map(move |piece| piece.map(|bytes| ReadResponse { data: bytes.into() }).map_err(broken)),
             ),
             Coding::Zstd => {
-                let permit = self.0.heavy.clone().acquire_owned().await;
+                let permit = self.0.coders.clone().acquire_owned().await;
                 let compressed = compressed(opened).map_err(broken)?;
                 Box::pin(compressed.map(move |piece| {
                     let _held = &permit;
@@ -104,7 +104,7 @@ impl ByteStream for Service {
         }
         let _permit = match resource.coding {
             Coding::Identity => None,
-            Coding::Zstd => self.0.heavy.clone().acquire_owned().await.ok(),
+            Coding::Zstd => self.0.coders.clone().acquire_owned().await.ok(),
         };
         let function = Some(resource.name.function);
         let mut upload = Upload::blob(self.0.disk.clone(), function, resource.coding, resource.size);
