@@ -3,13 +3,14 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use support::TestSpace;
 use support::project::Project;
+use support::{RELGRAPH, TestSpace};
 
 /// A folder with a release.yaml of one step that needs no toolchain.
 fn project(space: &TestSpace, cache: &str) -> Project {
@@ -35,6 +36,42 @@ fn doctor(project: &Project, args: &[&str]) -> Vec<Value> {
 fn nobody() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
+}
+
+/// `relgraph cache serve`, until the test ends.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    /// With one token to read and one to read and write.
+    fn new(space: &TestSpace) -> Served {
+        let token = |name: &str| {
+            let file = space.path(name);
+            fs::write(&file, format!("{name} {name}-SECRET\n")).expect("written");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("permissions");
+            file
+        };
+        let mut command = Command::new(RELGRAPH);
+        command.args(["cache", "serve", "--listen", "127.0.0.1:0", "--dir"]).arg(space.path("served"));
+        command.arg("--read-token-file").arg(token("reader")).arg("--write-token-file").arg(token("writer"));
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("started");
+        let mut line = String::new();
+        let out = child.stdout.as_mut().expect("its output");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Served { address: address.trim_end_matches([',', ':']).to_owned(), child }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Answers every request in the same way, until the test ends.
@@ -80,7 +117,7 @@ fn a_folder_that_works() {
     assert!(facts["clock_ahead_seconds"].as_i64().is_some_and(|ahead| ahead.abs() < 300), "{remote:#}");
     assert_eq!((&found[1]["name"], &found[1]["state"]), (&"trust".into(), &"warning".into()));
     // Whoever only reads finds what was left there, and leaves nothing.
-    let listed = || support::said(std::process::Command::new("find").arg(&folder));
+    let listed = || support::said(Command::new("find").arg(&folder));
     let before = listed();
     let found = doctor(&project, &["--remote-access", "read"]);
     assert_eq!(found[0]["remote"]["writable"], Value::Null, "{found:#?}");
@@ -112,6 +149,37 @@ fn remotes_that_do_not_work_are_told_apart() {
         assert!(remote["notes"].to_string().contains(note), "{url}: {remote:#}");
         assert!(remote["hints"].to_string().contains(hint), "{url}: {remote:#}");
         assert!(!format!("{found:?}").contains("SECRET"), "{found:#?}");
+    }
+}
+
+#[test]
+fn the_rights_of_a_token_are_told() {
+    let space = TestSpace::new();
+    let project = project(&space, "");
+    let served = Served::new(&space);
+    for scheme in ["http", "grpc"] {
+        let url = format!("{scheme}://{}", served.address);
+        let looked = |token: &str, access: &str| {
+            let with = project.clone().with("RELGRAPH_REMOTE_TOKEN", token);
+            let found = doctor(&with, &["--remote", &url, "--remote-access", access]);
+            assert!(!format!("{found:?}").contains("SECRET"), "{found:#?}");
+            let facts = &found[0]["remote"];
+            let state = found[0]["state"].as_str().expect("a state").to_owned();
+            (state, facts["readable"].as_bool(), facts["writable"].as_bool(), found[0]["hints"].to_string())
+        };
+        let (state, readable, writable, hint) = looked("", "read");
+        assert_eq!((state.as_str(), readable, writable), ("warning", Some(false), None), "{url}");
+        assert!(hint.contains("it wants to know who we are"), "{url}: {hint}");
+        let (state, readable, _, hint) = looked("other-SECRET", "read-write");
+        assert_eq!((state.as_str(), readable), ("warning", Some(false)), "{url}");
+        assert!(hint.contains("does not accept what it was shown"), "{url}: {hint}");
+        let (state, readable, writable, hint) = looked("reader-SECRET", "read-write");
+        assert_eq!((state.as_str(), readable, writable), ("warning", Some(true), Some(false)), "{url}");
+        assert!(hint.contains("the right to read alone"), "{url}: {hint}");
+        let (state, readable, writable, _) = looked("reader-SECRET", "read");
+        assert_eq!((state.as_str(), readable, writable), ("ok", Some(true), None), "{url}");
+        let (state, readable, writable, _) = looked("writer-SECRET", "read-write");
+        assert_eq!((state.as_str(), readable, writable), ("ok", Some(true), Some(true)), "{url}");
     }
 }
 

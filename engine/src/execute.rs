@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relgraph_cache::remote::{Over, Put};
+use relgraph_cache::remote::{Over, Put, Shared};
 use relgraph_cache::{Alternative, Digest, Probe, RecordKind, Store};
 
 use crate::action::{Declared, Ran, StepContext};
-use crate::checkout::StepRecord;
+use crate::checkout::{Checkout, StepRecord};
 use crate::engine::Engine;
 use crate::error::{StepError, StepErrorKind};
 use crate::explain;
@@ -210,9 +210,22 @@ fn alternative(result: &StepResult) -> Alternative {
 /// Gives a result to the remotes that are written to. One that was made without a sandbox may hold the path of this
 /// checkout, and stays here.
 fn share(engine: &Engine, result: &StepResult, over: Over) {
-    let Some(shared) = &engine.shared else { return };
+    if let Some(shared) = &engine.shared {
+        give(shared, result, over);
+    }
+}
+
+/// Gives what the last build of a checkout was made of to the remotes that are written to, as far as it is still here. Says how
+/// many results that were.
+pub fn share_checkout(store: &Store, shared: &Arc<Shared>, checkout: &Checkout) -> usize {
+    let result = |key: &str| StepResult::decode(&store.peek_record(RecordKind::Result, key).ok()??).ok();
+    let results = checkout.steps.values().filter_map(|step| result(&step.result_key));
+    results.filter(|result| give(shared, result, Over::Keep)).count()
+}
+
+fn give(shared: &Arc<Shared>, result: &StepResult, over: Over) -> bool {
     if result.sandbox.is_some_and(|mode| !mode.is_confined()) {
-        return;
+        return false;
     }
     shared.put(&Put {
         kind: RecordKind::Result,
@@ -223,6 +236,7 @@ fn share(engine: &Engine, result: &StepResult, over: Over) {
         manifest: Some((result.key.hex(), alternative(result))),
         over,
     });
+    true
 }
 
 fn done(

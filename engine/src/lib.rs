@@ -31,6 +31,7 @@ pub use cancel::Cancel;
 pub use checkout::{Checkout, StepRecord};
 pub use engine::Engine;
 pub use error::{EngineError, StepError, StepErrorKind};
+pub use execute::share_checkout;
 pub use graph::{Graph, GraphBuilder, GraphError, Rule, Step};
 pub use inspect::{Inspection, PartMoved, ProbeMoved};
 pub use key::{ActionKey, KeyParts, PartChange, PartChangeKind, PartValue};

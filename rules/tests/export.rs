@@ -11,6 +11,9 @@ use relgraph_rules::export::{ExportError, export, import};
 use relgraph_rules::record::{self, ReleaseRecord};
 use tempfile::TempDir;
 
+/// What stands in a file: names and content.
+type Members = Vec<(String, Vec<u8>)>;
+
 struct Place {
     folder: TempDir,
     store: Store,
@@ -85,7 +88,7 @@ fn written(place: &Place, releases: &[ReleaseRecord], trust: &Trust) -> Vec<u8> 
 }
 
 /// What stands in a file.
-fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn members(bytes: &[u8]) -> Members {
     let mut archive = tar::Archive::new(zstd::Decoder::new(bytes).expect("zstd"));
     let entries = archive.entries().expect("tar");
     entries
@@ -245,7 +248,7 @@ fn a_file_that_is_made_to_do_harm_is_refused() {
     let record = here.release("1.0.0");
     let nobody = Trust::default();
     let good = members(&written(&here, std::slice::from_ref(&record), &nobody));
-    let refuses = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>), told: &str| {
+    let refuses = |change: &dyn Fn(&mut Members), told: &str| {
         let mut members = good.clone();
         change(&mut members);
         let error = there.refuses(&packed(&members), &nobody);

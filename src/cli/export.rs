@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use relgraph_cache::Store;
 use relgraph_cache::remote::Trust;
-use relgraph_engine::Cancel;
+use relgraph_cache::{Digest, Store};
+use relgraph_engine::{Cancel, Checkout, share_checkout};
 use relgraph_rules::diagnostic::{Diagnostic, shown};
 use relgraph_rules::export::{self as file, ExportError};
 use relgraph_rules::record::{self, ReleaseRecord};
@@ -18,6 +18,7 @@ use super::context::Context;
 use super::exit;
 use super::reference::{Place, Reference, far, own_release};
 use super::remotes::configured;
+use super::session::{Paths, ReleaseArgs};
 use super::sharing;
 use super::stop::Stop;
 use crate::render::export as view;
@@ -137,11 +138,26 @@ pub fn push(context: &Context, args: &PushArgs) -> Result<ExitCode, Stop> {
         store.bring_tree(&release.tree).map_err(|error| Stop::store(store.root(), &error))?;
         sharing::publish(&shared, release);
     }
+    let checkout = last_build(context, &releases);
+    let results = checkout.map_or(0, |checkout| share_checkout(&store, &shared, &checkout));
     // Nothing else is done here, so there is nothing to go on with meanwhile.
     let limit = context.global.sharing.upload_wait.unwrap_or(PATIENCE);
     let left = sharing::drain_within(context, &shared, &Cancel::new(), limit);
-    context.report(|| view::pushed_json(&releases, left), || view::pushed_text(&releases, left));
+    context.report(
+        || view::pushed_json(&releases, results, left),
+        || view::pushed_text(&releases, results, left),
+    );
     Ok(if left == 0 { exit::DONE } else { exit::FAILED })
+}
+
+/// The last build of the checkout in the current folder, when one of these releases came out of it: then the results of its steps
+/// are of use to whoever builds the next version.
+fn last_build(context: &Context, releases: &[ReleaseRecord]) -> Option<Checkout> {
+    let args = ReleaseArgs::of("release.yaml".into(), None);
+    let paths = Paths::new(&args, &context.cache_dir().ok()?).ok()?;
+    let checkout = Checkout::load(&paths.checkout());
+    let made = |tree: &Digest| checkout.steps.values().any(|step| step.outputs.values().any(|it| it == tree));
+    releases.iter().any(|release| made(&release.tree)).then_some(checkout)
 }
 
 /// Takes releases from the remotes.

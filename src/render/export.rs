@@ -71,14 +71,18 @@ pub fn imported_text(exported: &Exported, checked: bool) -> String {
 }
 
 /// What was given to remotes, for programs.
-pub fn pushed_json(pushed: &[ReleaseRecord], left: usize) -> Value {
-    json!({ "schema": "relgraph.cache-push/1", "releases": releases(pushed), "left": left })
+pub fn pushed_json(pushed: &[ReleaseRecord], results: usize, left: usize) -> Value {
+    json!({ "schema": "relgraph.cache-push/1", "releases": releases(pushed), "results": results, "left": left })
 }
 
 /// What was given to remotes, for people. What is left is told as a warning.
-pub fn pushed_text(pushed: &[ReleaseRecord], left: usize) -> String {
+pub fn pushed_text(pushed: &[ReleaseRecord], results: usize, left: usize) -> String {
     let word = if left == 0 { "pushed" } else { "began to push" };
-    format!("{word} {}\n{}", count(pushed.len(), "release"), listed(pushed))
+    let steps = match results {
+        0 => String::new(),
+        _ => format!(" and {} of steps", count(results, "result")),
+    };
+    format!("{word} {}{steps}\n{}", count(pushed.len(), "release"), listed(pushed))
 }
 
 /// What was taken from remotes, for programs.
