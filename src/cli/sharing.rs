@@ -111,6 +111,10 @@ fn warning(event: &Event) -> Option<Diagnostic> {
             Diagnostic::warning(format!("{url}: {why}")).hint("what needs them is made again here")
         }
         Event::Failed { error, .. } if Notice::covers(error.kind) => return None,
+        // Some say where it was themselves.
+        Event::Failed { url, error } if error.message.starts_with(url) => {
+            Diagnostic::warning(error.message.clone())
+        }
         Event::Failed { url, error } => Diagnostic::warning(format!("{url}: {error}")),
     })
 }

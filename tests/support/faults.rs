@@ -73,11 +73,12 @@ impl Proxy {
     /// What it does from now on. Connections that are open break, for clients would use them on.
     pub fn set(&mut self, fault: Fault) {
         *self.shared.fault.lock().expect("the lock") = fault;
-        self.stop();
-        if fault != Fault::Refuse {
-            let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the port of before");
-            self.listening = Some(listen(listener, &self.shared));
+        if fault == Fault::Refuse {
+            self.stop();
+        } else if self.listening.is_none() {
+            self.listening = Some(listen(bind_again(self.port), &self.shared));
         }
+        self.shared.break_all();
     }
 
     /// How many connections were accepted since this was asked last.
@@ -90,7 +91,7 @@ impl Proxy {
         self.shared.passed.swap(0, Ordering::SeqCst)
     }
 
-    /// Ends the listener and all connections.
+    /// Ends the listener.
     fn stop(&mut self) {
         if let Some(listening) = self.listening.take() {
             self.shared.stopped.store(true, Ordering::SeqCst);
@@ -99,16 +100,25 @@ impl Proxy {
             let _ = listening.join();
             self.shared.stopped.store(false, Ordering::SeqCst);
         }
-        for stream in self.shared.open.lock().expect("the lock").drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop();
+        self.shared.break_all();
     }
+}
+
+/// Listens at a port where somebody listened before. What is connected from it goes away soon.
+fn bind_again(port: u16) -> TcpListener {
+    for _ in 0..500 {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("somebody else has taken port {port}")
 }
 
 /// Accepts connections on a thread of its own, until it is stopped.
@@ -158,6 +168,12 @@ impl Shared {
                     let _ = (server.shutdown(Shutdown::Both), client.shutdown(Shutdown::Both));
                 });
             }
+        }
+    }
+
+    fn break_all(&self) {
+        for stream in self.open.lock().expect("the lock").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
