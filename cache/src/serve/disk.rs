@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -69,9 +69,11 @@ pub(super) struct FoundEntry {
     pub duration: u64,
 }
 
-/// The present, in milliseconds since 1970.
+/// The present, in milliseconds since 1970. A clock that is set while the server runs does not change it: what was used an hour
+/// ago would count as just used.
 pub(super) fn now() -> u64 {
-    millis(SystemTime::now())
+    static START: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (SystemTime::now(), Instant::now()));
+    millis(START.0 + START.1.elapsed())
 }
 
 pub(super) fn millis(time: SystemTime) -> u64 {
