@@ -344,11 +344,14 @@ fn many_threads_want_the_same() {
     }
 }
 
+/// The bytes of packs, and how many files each is said to hold.
+type Packs = Vec<(Vec<u8>, u32)>;
+
 /// An entry as `docs/formats/parcel.md` has it, with whatever in it.
 struct Forged {
     trees: Vec<Digest>,
     spine: Vec<u8>,
-    packs: Vec<(Vec<u8>, u32)>,
+    packs: Packs,
 }
 
 impl Forged {
@@ -394,7 +397,7 @@ fn a_hostile_tree_leads_nowhere() {
     let evil = Digest::of(b"evil");
     let huge = Digest { hash: [3; 32], size: 10 << 30 };
     let file = |name: &str, digest| directory(1, name, Some(digest), "");
-    let cases: Vec<(&str, Vec<u8>, Vec<(Vec<u8>, u32)>)> = vec![
+    let cases: [(&str, Vec<u8>, Packs); 11] = [
         ("up", file("../escaped", evil), vec![(b"evil".to_vec(), 1)]),
         ("dots", file("..", evil), vec![(b"evil".to_vec(), 1)]),
         ("absolute", file("/tmp/escaped", evil), vec![(b"evil".to_vec(), 1)]),

@@ -66,6 +66,14 @@ fn build(context: &Context, args: &BuildArgs, began: Instant) -> Result<ExitCode
     {
         context.complain(&summary.warnings);
         summary.up_to_date(began.elapsed()).print(context);
+        if sharing::is_pending(&cache_dir) {
+            let session = Session::open(context, &args.release, &paths)?;
+            session.stop_on_signals();
+            if let Some(shared) = &session.shared {
+                shared.resume();
+                sharing::drain(context, shared, &session.engine.cancel);
+            }
+        }
         return Ok(exit::DONE);
     }
     let started = SystemTime::now();

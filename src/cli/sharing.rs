@@ -139,6 +139,13 @@ fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
     Put { kind, key, record, trees: vec![tree], blobs: Vec::new(), manifest: None, over }
 }
 
+/// Whether earlier builds left something to write, at a glance.
+pub fn is_pending(cache_dir: &Path) -> bool {
+    let filled = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let shards = std::fs::read_dir(cache_dir.join("ac").join(RecordKind::Pending.name()));
+    shards.into_iter().flatten().flatten().any(|shard| filled(&shard.path()))
+}
+
 /// Waits for what is being written; says how much is left.
 pub fn drain(context: &Context, shared: &Shared, cancel: &Cancel) -> usize {
     let limit = context.team.get().map_or(Duration::ZERO, |team| team.upload_wait);

@@ -233,13 +233,15 @@ fn compress_file(store: &Store, file: &Digest, to: &Path) -> Result<Digest, Stor
     done.map_err(failed)
 }
 
+/// Takes pieces that have their hash.
+pub(super) type Kept<'a> = &'a mut dyn FnMut(&Digest, Vec<u8>) -> Result<(), StoreError>;
+
+/// What a spine holds: the walk, and the bytes of each directory.
+pub(super) type Opened = (Survey, Vec<(Digest, Vec<u8>)>);
+
 /// Takes a frame apart into pieces of known digests: each piece is handed on when it has its hash, and nothing beyond them is
 /// read.
-pub(super) fn unpack(
-    frame: &[u8],
-    pieces: &[Digest],
-    each: &mut dyn FnMut(&Digest, Vec<u8>) -> Result<(), StoreError>,
-) -> Result<(), Unfit> {
+pub(super) fn unpack(frame: &[u8], pieces: &[Digest], each: Kept<'_>) -> Result<(), Unfit> {
     let mut decoder = zstd::stream::read::Decoder::new(frame).map_err(|_| Unfit::Damaged)?;
     for piece in pieces {
         let size = usize::try_from(piece.size).map_err(|_| Unfit::Damaged)?;
@@ -284,7 +286,7 @@ pub(super) fn open_spine(
     size: u64,
     trees: &[Digest],
     blobs: &[Digest],
-) -> Result<(Survey, Vec<(Digest, Vec<u8>)>), Unfit> {
+) -> Result<Opened, Unfit> {
     if size > MAX_SPINE {
         return Err(Unfit::TooLarge { bytes: size });
     }

@@ -34,7 +34,11 @@ fn listed(layers: &[Layer]) -> Vec<RemoteSettings> {
     let mut entries: Vec<RemoteSettings> = Vec::new();
     let mut credentials: Vec<&RemoteSettings> = Vec::new();
     let mut token: Option<&Secret> = None;
+    // What was said of all remotes holds for those that are listed later as well.
+    let (mut access, mut namespace) = (None, None);
     for layer in layers {
+        access = layer.access.or(access);
+        namespace = layer.namespace.clone().or(namespace);
         let own = |entry: &RemoteSettings| layer.remotes.iter().flatten().find(|it| it.url == entry.url);
         if let Some(remotes) = &layer.remotes {
             let mut next: Vec<RemoteSettings> = Vec::new();
@@ -42,7 +46,14 @@ fn listed(layers: &[Layer]) -> Vec<RemoteSettings> {
                 let known = entries.iter().find(|it| it.url == entry.url);
                 let entry = match known {
                     Some(known) => merged(known, entry),
-                    None => merged(&nearest(&credentials, entry), entry),
+                    None => {
+                        let new = merged(&nearest(&credentials, entry), entry);
+                        RemoteSettings {
+                            access: new.access.or(access),
+                            namespace: new.namespace.clone().or_else(|| namespace.clone()),
+                            ..new
+                        }
+                    }
                 };
                 match next.iter_mut().find(|it| it.url == entry.url) {
                     Some(there) => *there = merged(there, &entry),

@@ -282,3 +282,16 @@ fn steps_do_not_see_the_secrets_of_remotes() {
     let env = [("T".to_owned(), "t".to_owned()), ("U".to_owned(), "u".to_owned())].into();
     assert_eq!(without_secrets(&env, &file).into_keys().collect::<Vec<_>>(), ["U"]);
 }
+
+#[test]
+fn what_is_said_of_all_remotes_holds_for_those_that_a_flag_names() {
+    let case = Case::new("").env("RELGRAPH_REMOTE_ACCESS", "read-write").env("RELGRAPH_NAMESPACE", "nightly");
+    let sharing = case.flag("https://cache.example.com/x").good();
+    let last = sharing.remotes.last().unwrap();
+    assert_eq!((last.access, last.namespace.as_deref()), (Access::ReadWrite, Some("nightly")));
+    let sharing = Case::new("")
+        .env("RELGRAPH_REMOTE_ACCESS", "read-write")
+        .flag("https://cache.example.com/x;access=read")
+        .good();
+    assert_eq!(sharing.remotes[0].access, Access::Read);
+}

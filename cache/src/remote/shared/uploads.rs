@@ -201,13 +201,13 @@ impl Shared {
                 Err(Trouble::Store(error)) => {
                     let error = RemoteError::new(RemoteErrorKind::Local, error.to_string());
                     let url = tier.remote.url().to_owned();
-                    self.tiers.tell(at, "written", &Event::Failed { url, error });
+                    self.tiers.tell(at, "failed", &Event::Failed { url, error });
                     return false;
                 }
                 Err(Trouble::Remote(error)) => {
                     let refused = matches!(error.kind, RemoteErrorKind::Refused | RemoteErrorKind::Config);
                     let url = tier.remote.url().to_owned();
-                    self.tiers.tell(at, "written", &Event::Failed { url, error });
+                    self.tiers.tell(at, "failed", &Event::Failed { url, error });
                     if !refused {
                         return false;
                     }
