@@ -239,19 +239,24 @@ fn a_pull_request_reads_main_and_writes_its_own() {
 
 #[test]
 fn only_what_is_needed_is_brought_and_an_edit_brings_the_rest() {
-    let space = TestSpace::cold();
-    fs::create_dir(space.path("remote")).expect("a folder");
-    let way = Way::to(format!("file://{}", space.path("remote").display()));
-    let [one, other] = [(); 2].map(|()| TestSpace::cold());
-    way.knowing(one.example("sequence", "a"), "read-write").build();
-    let reader = way.knowing(other.example("sequence", "b"), "read");
-    assert_eq!(reader.build().count("hit_remote"), 12);
-    reader.append("lib/sequence.ex", "# edited");
-    let built = reader.build();
-    assert!(built.executed() > 0 && built.count("fresh") > 4, "{}", built.json);
-    let release = reader.release("sequence").join("bin/sequence");
-    let answer = Command::new(release).args(["eval", "IO.puts(1)"]).output().expect("it starts");
-    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "1");
+    let (serve, web, grpc) = (Serve::start(&[]), web::nginx::Nginx::start(), casd());
+    for url in [format!("http://{}", serve.address), web.url("open"), format!("grpc://{}", grpc.address)] {
+        let way = Way::to(url);
+        let [one, other] = [(); 2].map(|()| TestSpace::cold());
+        way.knowing(one.example("sequence", "a"), "read-write").build();
+        let reader = way.knowing(other.example("sequence", "b"), "read");
+        assert_eq!(reader.build().count("hit_remote"), 12);
+        // Another process needs what the first one only promised.
+        reader.append("lib/sequence.ex", "# edited");
+        let said = reader.ask(&["build"]);
+        assert_eq!(said.status, Some(0), "{}{}", said.out, said.err);
+        assert!(!said.err.contains("warning"), "{}: {}", way.url, said.err);
+        assert!(said.err.contains("ran compile sequence"), "{}: {}", way.url, said.err);
+        assert!(!said.err.contains("ran describe"), "{}: {}", way.url, said.err);
+        let release = reader.release("sequence").join("bin/sequence");
+        let answer = Command::new(release).args(["eval", "IO.puts(1)"]).output().expect("it starts");
+        assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "1");
+    }
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Side {
             blobs: Vec::new(),
             manifest: None,
             over,
+            took: None,
         });
     }
 

@@ -235,6 +235,7 @@ fn give(shared: &Arc<Shared>, result: &StepResult, over: Over) -> bool {
         blobs: result.blobs().copied().collect(),
         manifest: Some((result.key.hex(), alternative(result))),
         over,
+        took: Some(Duration::from_millis(result.duration_ms)),
     });
     true
 }

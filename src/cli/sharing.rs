@@ -136,7 +136,7 @@ pub fn publish(shared: &Arc<Shared>, record: &ReleaseRecord) {
 
 fn put(key: String, record: Vec<u8>, tree: Digest) -> Put {
     let (kind, over) = (RecordKind::Release, Over::Replace);
-    Put { kind, key, record, trees: vec![tree], blobs: Vec::new(), manifest: None, over }
+    Put { kind, key, record, trees: vec![tree], blobs: Vec::new(), manifest: None, over, took: None }
 }
 
 /// Whether earlier builds left something to write, at a glance.

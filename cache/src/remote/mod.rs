@@ -30,6 +30,7 @@ mod trust;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -48,6 +49,10 @@ pub const MAX_ENTRY: usize = 16 << 20;
 
 /// Blobs up to this size travel in memory, larger ones by way of a file.
 pub const IN_MEMORY: u64 = 8 << 20;
+
+/// The header in which whoever stores an entry says how long it took to make what it speaks of, in milliseconds. The same name
+/// is used for gRPC's metadata.
+pub const DURATION_HEADER: &str = "relgraph-duration-ms";
 
 /// The name of an entry: 32 bytes that say nothing of what it is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,6 +120,18 @@ pub trait Remote: Send + Sync + fmt::Debug {
         blobs: &[Digest],
         condition: &Condition,
     ) -> Result<bool, RemoteError>;
+
+    /// As [`Remote::put`], saying how long it took to make what the entry speaks of. Servers that count what they save hear of it.
+    fn put_made(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        condition: &Condition,
+        _took: Duration,
+    ) -> Result<bool, RemoteError> {
+        self.put(name, bytes, blobs, condition)
+    }
 
     /// Which of these blobs, that an entry read here or written here speaks of, it does not have any more.
     fn missing(&self, blobs: &[Digest]) -> Result<Vec<Digest>, RemoteError>;

@@ -25,9 +25,7 @@ use super::upload::{Coding, MAX_UNDERSTOOD, Upload};
 use super::{door, metrics, page};
 use crate::digest::parse_hash;
 
-/// The header in which whoever stores an entry says how long it took to make what it speaks of, in milliseconds. The same name
-/// is used for gRPC's metadata.
-pub const DURATION_HEADER: &str = "relgraph-duration-ms";
+pub use crate::remote::DURATION_HEADER;
 
 /// Bytes of a body that nobody wants which are read all the same, so that the answer is heard.
 const DRAINED: u64 = 64 << 20;

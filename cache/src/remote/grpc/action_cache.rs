@@ -5,7 +5,9 @@
 //! that is also how it becomes known what blobs are called on a server that names them by SHA-256.
 //! `docs/formats/remote-execution.md` has all of it.
 
+use bazel_remote_apis::google::protobuf::Timestamp;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use api::action_cache_client::ActionCacheClient;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
@@ -132,6 +134,7 @@ impl Client {
         bytes: &[u8],
         blobs: &[Digest],
         condition: &Condition,
+        took: Option<Duration>,
     ) -> Result<bool, RemoteError> {
         const WHAT: &str = "UpdateActionResult";
         let capabilities = self.capabilities().await?;
@@ -149,7 +152,8 @@ impl Client {
         }
         let stand = Stand::new(capabilities.function, entry, self.namespace.as_deref());
         let (action_digest, name) = (stand.name.message(), capabilities.function.name(bytes));
-        let action_result = self.listing(&capabilities, name, bytes, blobs)?;
+        let mut action_result = self.listing(&capabilities, name, bytes, blobs)?;
+        action_result.execution_metadata = took.map(ran_for);
         self.write_around(&capabilities, stand, name, bytes).await?;
         let request = api::UpdateActionResultRequest {
             instance_name: self.instance().to_owned(),
@@ -222,6 +226,19 @@ impl Client {
         }
         small.push((name, entry, false));
         self.write_batch(capabilities, small).await
+    }
+}
+
+/// How long an action ran, as servers show it: from the beginning of time, for when it ran is nobody's business.
+fn ran_for(took: Duration) -> api::ExecutedActionMetadata {
+    let at = |time: Duration| Timestamp {
+        seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or(0),
+    };
+    api::ExecutedActionMetadata {
+        execution_start_timestamp: Some(at(Duration::ZERO)),
+        execution_completed_timestamp: Some(at(took)),
+        ..Default::default()
     }
 }
 

@@ -22,6 +22,7 @@ mod zstandard;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Arrived, Body, Condition, Entry, EntryName, Remote, RemoteError, RemoteSpec, runtime};
 use crate::Digest;
@@ -53,7 +54,19 @@ impl Remote for Grpc {
         condition: &Condition,
     ) -> Result<bool, RemoteError> {
         self.0.may_write()?;
-        runtime::wait(self.0.write_entry(name, bytes, blobs, condition))
+        runtime::wait(self.0.write_entry(name, bytes, blobs, condition, None))
+    }
+
+    fn put_made(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        condition: &Condition,
+        took: Duration,
+    ) -> Result<bool, RemoteError> {
+        self.0.may_write()?;
+        runtime::wait(self.0.write_entry(name, bytes, blobs, condition, Some(took)))
     }
 
     fn missing(&self, blobs: &[Digest]) -> Result<Vec<Digest>, RemoteError> {

@@ -192,6 +192,20 @@ impl Remote for Guarded {
         Ok(written)
     }
 
+    fn put_made(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        condition: &Condition,
+        took: Duration,
+    ) -> Result<bool, RemoteError> {
+        let put = |_: &Attempt<'_>| self.remote.put_made(name, bytes, blobs, condition, took);
+        let written = self.call(Direction::Write, put)?;
+        Counters::add(&self.counters.bytes_out, bytes.len() as u64);
+        Ok(written)
+    }
+
     fn missing(&self, blobs: &[Digest]) -> Result<Vec<Digest>, RemoteError> {
         self.call(Direction::Read, |_| self.remote.missing(blobs))
     }

@@ -21,6 +21,7 @@ mod web;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -106,8 +107,8 @@ impl Http {
     /// Writes an entry that says nothing, to find out whether conditions are kept.
     async fn try_writing(&self, facts: &mut Vec<String>) -> Result<(), RemoteError> {
         let probe = EntryName(Digest::of(b"relgraph: may entries be written here?").hash);
-        self.write_entry(&probe, b"", &[], &Condition::Always).await?;
-        let kept = !self.write_entry(&probe, b"", &[], &Condition::Absent).await?;
+        self.write_entry(&probe, b"", &[], &Condition::Always, None).await?;
+        let kept = !self.write_entry(&probe, b"", &[], &Condition::Absent, None).await?;
         facts.push("can be written to".to_owned());
         facts.push(
             if kept { "conditions are kept" } else { "conditions are ignored: the last writer wins" }
@@ -139,6 +140,23 @@ impl Http {
     }
 }
 
+impl Http {
+    fn place_entry(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        condition: &Condition,
+        took: Option<Duration>,
+    ) -> Result<bool, RemoteError> {
+        self.writes()?;
+        if bytes.len() > MAX_ENTRY {
+            return Err(self.web.error(RemoteErrorKind::Refused, "the entry is too large"));
+        }
+        runtime::wait(self.write_entry(name, bytes, blobs, condition, took))
+    }
+}
+
 impl Remote for Http {
     fn url(&self) -> &str {
         &self.url
@@ -155,11 +173,18 @@ impl Remote for Http {
         blobs: &[Digest],
         condition: &Condition,
     ) -> Result<bool, RemoteError> {
-        self.writes()?;
-        if bytes.len() > MAX_ENTRY {
-            return Err(self.web.error(RemoteErrorKind::Refused, "the entry is too large"));
-        }
-        runtime::wait(self.write_entry(name, bytes, blobs, condition))
+        self.place_entry(name, bytes, blobs, condition, None)
+    }
+
+    fn put_made(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        condition: &Condition,
+        took: Duration,
+    ) -> Result<bool, RemoteError> {
+        self.place_entry(name, bytes, blobs, condition, Some(took))
     }
 
     fn missing(&self, blobs: &[Digest]) -> Result<Vec<Digest>, RemoteError> {

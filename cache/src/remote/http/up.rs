@@ -1,14 +1,14 @@
 //! Writing entries and blobs.
 
+use crate::remote::DURATION_HEADER;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::StatusCode;
-use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
-};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -81,9 +81,8 @@ impl Http {
         name: &[u8; 32],
         body: &Body,
         size: u64,
-        condition: Option<(HeaderName, HeaderValue)>,
+        mut headers: HeaderMap,
     ) -> Result<StatusCode, RemoteError> {
-        let mut headers: HeaderMap = condition.into_iter().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         // Servers of this kind do not all take a body whose length they do not know.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -105,6 +104,7 @@ impl Http {
         bytes: &[u8],
         blobs: &[Digest],
         condition: &Condition,
+        took: Option<Duration>,
     ) -> Result<bool, RemoteError> {
         let refused = |why: &str| Err(self.web.error(RemoteErrorKind::Refused, why));
         if blobs.len() > MAX_BLOBS {
@@ -126,9 +126,14 @@ impl Http {
             },
         };
         let conditional = condition.is_some();
+        let mut headers: HeaderMap = condition.into_iter().collect();
+        if let Some(took) = took {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(DURATION_HEADER, HeaderValue::from(millis));
+        }
         let value = Bytes::from(wrap(&names, bytes));
         let size = value.len() as u64;
-        let status = self.send(Part::Entry, &name.0, &Body::Bytes(value), size, condition).await?;
+        let status = self.send(Part::Entry, &name.0, &Body::Bytes(value), size, headers).await?;
         match status {
             status if status.is_success() => Ok(true),
             StatusCode::PRECONDITION_FAILED if conditional => Ok(false),
@@ -155,7 +160,7 @@ impl Http {
         if is_there() || size > SMALL && self.has(digest).await? {
             return Ok(());
         }
-        let status = self.send(Part::Blob, &sha256, &body, size, None).await?;
+        let status = self.send(Part::Blob, &sha256, &body, size, HeaderMap::new()).await?;
         let there = status.is_success()
             || matches!(status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED)
                 && self.has(digest).await?;

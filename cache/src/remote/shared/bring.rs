@@ -71,6 +71,7 @@ impl Shared {
             let (unit, size) = located.packing.spine.clone();
             (located.tier, unit, size, located.trees.clone(), located.blobs.clone())
         };
+        self.introduce(at);
         let opened = self.frame(tier, &unit).and_then(|frame| {
             let (survey, directories) = open_spine(&frame, size, &trees, &blobs)?;
             // Promised before they can be found in a directory: whoever reads one may ask for what is in it at once.
@@ -85,6 +86,20 @@ impl Shared {
         }
         self.state().flying.remove(&(at, [0; 32]));
         self.landed.notify_all();
+    }
+
+    /// Sees to it that the remote of a parcel knows its entry, before it is asked for what that speaks of.
+    fn introduce(&self, at: usize) {
+        let (tier, kind, key) = {
+            let mut state = self.state();
+            let located = &mut state.located[at];
+            if !std::mem::take(&mut located.recalled) {
+                return;
+            }
+            (located.tier, located.kind, located.key.clone())
+        };
+        // Where it is gone, so is what it speaks of, as the next call says.
+        self.acquaint(tier, kind, &key);
     }
 
     /// The bytes of a spine.
@@ -126,6 +141,8 @@ impl Shared {
             }
         }
         for (tier, loads) in &mine {
+            let parcels: HashSet<usize> = loads.iter().map(|(at, _)| *at).collect();
+            parcels.into_iter().for_each(|at| self.introduce(at));
             self.bring_from(*tier, loads);
             let mut state = self.state();
             for (at, load) in loads {

@@ -21,6 +21,8 @@ pub(super) struct Located {
     pub units: HashMap<[u8; 32], Load>,
     pub opened: bool,
     pub lost: bool,
+    /// An earlier process read the entry, and this one's remote does not know it yet.
+    pub recalled: bool,
 }
 
 /// What is in one unit.
@@ -39,7 +41,7 @@ pub(super) fn unit_name(unit: &Unit) -> [u8; 32] {
 }
 
 impl Shared {
-    pub(super) fn promise(&self, tier: usize, parcel: Parcel) {
+    pub(super) fn promise(&self, tier: usize, parcel: Parcel, recalled: bool) {
         if parcel.trees.is_empty() && parcel.blobs.is_empty() {
             return;
         }
@@ -58,6 +60,7 @@ impl Shared {
             units: HashMap::new(),
             opened: false,
             lost: false,
+            recalled,
         });
         drop(state);
         self.open_known(at);
@@ -113,13 +116,16 @@ impl State {
         for (unit, file) in located.packing.large.iter().zip(large) {
             loads.push(Load { unit: unit.clone(), files: Arc::new(vec![file]) });
         }
+        let recalled = located.recalled;
         located.units = loads.iter().map(|load| (unit_name(&load.unit), load.clone())).collect();
         for load in &loads {
             let name = unit_name(&load.unit);
             for file in load.files.iter() {
                 self.files.entry(file.hash).or_insert((at, name));
             }
-            if let Unit::Blob(digest) = load.unit {
+            if let Unit::Blob(digest) = load.unit
+                && !recalled
+            {
                 learn(self, home, &load.files, digest);
             }
         }

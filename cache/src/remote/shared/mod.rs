@@ -256,7 +256,7 @@ impl Shared {
         }
         let found =
             Found { record: parcel.record.clone(), trees: parcel.trees.clone(), blobs: parcel.blobs.clone() };
-        self.promise(at, parcel);
+        self.promise(at, parcel, false);
         Some(found)
     }
 
@@ -313,11 +313,20 @@ impl Shared {
         let Some((parcel, ids)) = self.noted(kind, key) else { return false };
         let tiers = &self.tiers.tiers;
         let Some(at) = tiers.iter().position(|tier| ids.contains(&tier.id())) else { return false };
-        if self.tiers.memory().careful && !self.has_all(at, &parcel) {
+        let doubted = self.tiers.memory().careful;
+        if doubted && !(self.acquaint(at, kind, key) && self.has_all(at, &parcel)) {
             return false;
         }
-        self.promise(at, parcel);
+        self.promise(at, parcel, true);
         true
+    }
+
+    /// Lets a remote read an entry that was read by an earlier process: it may name blobs in another way, and learns how from the
+    /// entry. False: it is not there any more.
+    fn acquaint(&self, at: usize, kind: RecordKind, key: &str) -> bool {
+        let tier = &self.tiers.tiers[at];
+        let name = entry_name(tier.namespace.as_deref(), kind, key);
+        tier.remote.get(&name).is_ok_and(|entry| entry.is_some())
     }
 
     /// Whether a record is known to be in every remote that is written to.
@@ -334,7 +343,9 @@ impl Shared {
         }
         let Some((parcel, _)) = self.noted(kind, key) else { return false };
         let mut tiers = self.tiers.tiers.iter().enumerate();
-        tiers.all(|(at, tier)| tier.access != Access::ReadWrite || self.has_all(at, &parcel))
+        tiers.all(|(at, tier)| {
+            tier.access != Access::ReadWrite || self.acquaint(at, kind, key) && self.has_all(at, &parcel)
+        })
     }
 
     /// Where a record was found or written.

@@ -37,6 +37,8 @@ pub struct Put {
     pub manifest: Option<(String, Alternative)>,
     /// What happens to one that is there already.
     pub over: Over,
+    /// How long it took to make, for servers that count what they save.
+    pub took: Option<Duration>,
 }
 
 /// What happens to an entry that is there already.
@@ -242,7 +244,7 @@ impl Shared {
             packing,
         };
         let condition = if put.over == Over::Keep { Condition::Absent } else { Condition::Always };
-        let written = self.write_parcel(at, &parcel, &condition)?;
+        let written = self.write_parcel(at, &parcel, &condition, put.took)?;
         if let Some((key, alternative)) = &put.manifest {
             self.write_manifest(at, key, alternative)?;
         }
@@ -270,7 +272,13 @@ impl Shared {
     }
 
     /// False: the condition did not hold.
-    fn write_parcel(&self, at: usize, parcel: &Parcel, condition: &Condition) -> Result<bool, Trouble> {
+    fn write_parcel(
+        &self,
+        at: usize,
+        parcel: &Parcel,
+        condition: &Condition,
+        took: Option<Duration>,
+    ) -> Result<bool, Trouble> {
         let tier = &self.tiers.tiers[at];
         let name = entry_name(tier.namespace.as_deref(), parcel.kind, &parcel.key);
         let payload =
@@ -280,7 +288,11 @@ impl Shared {
             let message = format!("an entry of {} bytes is larger than entries may be", sealed.len());
             return Err(RemoteError::new(RemoteErrorKind::Refused, message).into());
         }
-        let written = tier.remote.put(&name, &sealed, &parcel.packing.blobs(), condition)?;
+        let blobs = parcel.packing.blobs();
+        let written = match took {
+            Some(took) => tier.remote.put_made(&name, &sealed, &blobs, condition, took)?,
+            None => tier.remote.put(&name, &sealed, &blobs, condition)?,
+        };
         self.tiers.memory().absent.remove(&(at, name));
         Ok(written)
     }
@@ -308,7 +320,7 @@ impl Shared {
                 blobs: Vec::new(),
                 packing: Packing::nothing(),
             };
-            if self.write_parcel(at, &parcel, &condition)? {
+            if self.write_parcel(at, &parcel, &condition, None)? {
                 return Ok(());
             }
         }
@@ -353,6 +365,7 @@ impl Put {
             Over::Replace => 1,
             Over::Mend => 2,
         });
+        out.u64(self.took.map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
         out.finish()
     }
 
@@ -380,7 +393,8 @@ impl Put {
             2 => Over::Mend,
             _ => return Err(reader.invalid("what happens to an entry")),
         };
+        let took = Some(reader.u64()?).filter(|millis| *millis > 0).map(Duration::from_millis);
         reader.finish()?;
-        Ok(Put { kind, key, record, trees, blobs, manifest, over })
+        Ok(Put { took, kind, key, record, trees, blobs, manifest, over })
     }
 }
