@@ -302,3 +302,25 @@ fn what_could_not_be_written_in_time_is_written_by_the_next_build() {
     let built = way.knowing(other.example("sequence", "b"), "read").build();
     assert_eq!(built.count("hit_remote"), 12, "{}", built.json);
 }
+
+#[test]
+fn many_steps_ask_at_once_and_each_finds_what_it_needs() {
+    let space = TestSpace::cold();
+    fs::create_dir(space.path("remote")).expect("a folder");
+    let way = Way::to(format!("file://{}", space.path("remote").display()));
+    let dozen = |space: &TestSpace| {
+        let dir = space.path("dozen");
+        support::said(Command::new("sh").arg(support::source("tests/fixtures/dozen/generate.sh")).arg(&dir));
+        let project = Project::new(dir, space.store());
+        project.write("release.yaml", "release: dozen\n");
+        project
+    };
+    let one = TestSpace::cold();
+    let steps = way.knowing(dozen(&one), "read-write").build().count("ran");
+    // What one step brings is read by others while it is being written.
+    for _ in 0..8 {
+        let other = TestSpace::cold();
+        let built = way.knowing(dozen(&other), "read").build();
+        assert_eq!(built.count("hit_remote"), steps, "{}", built.json);
+    }
+}

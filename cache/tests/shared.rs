@@ -439,3 +439,33 @@ fn a_hostile_tree_leads_nowhere() {
     assert_eq!(fs::read_link(space.path("inside/b")).unwrap(), Path::new("../../outside"));
     assert!(!space.path("outside").exists());
 }
+
+#[test]
+fn who_finds_one_directory_finds_the_next_while_they_are_being_written() {
+    let space = Space::new();
+    let root = space.path("deep");
+    for name in 0..60 {
+        fs::create_dir_all(root.join(format!("a/{name}/b/c"))).unwrap();
+        fs::write(root.join(format!("a/{name}/b/c/f")), name.to_string()).unwrap();
+    }
+    let writer = space.side("a", Access::ReadWrite);
+    let tree = writer.store.ingest(&root, &|_| true).unwrap();
+    writer.put("shop@1", tree);
+    for round in 0..30 {
+        let reader = space.side(&format!("b{round}"), Access::Read);
+        assert!(reader.finds("shop@1"));
+        std::thread::scope(|scope| {
+            for thread in 0..6 {
+                let reader = &reader;
+                scope.spawn(move || {
+                    for step in 0..60 {
+                        let path = format!("a/{}/b/c/f", (step * 7 + thread * 13) % 60);
+                        let node =
+                            reader.store.lookup(&tree, &path).unwrap_or_else(|e| panic!("{path}: {e}"));
+                        assert!(node.is_some(), "{path}");
+                    }
+                });
+            }
+        });
+    }
+}

@@ -117,6 +117,10 @@ impl State {
             loads.push(Load { unit: unit.clone(), files: Arc::new(vec![file]) });
         }
         let recalled = located.recalled;
+        // Who finds one directory of a tree in the store may ask for the next before that is written.
+        for (directory, _) in &survey.directories {
+            self.roots.entry(directory.hash).or_insert(at);
+        }
         located.units = loads.iter().map(|load| (unit_name(&load.unit), load.clone())).collect();
         for load in &loads {
             let name = unit_name(&load.unit);
