@@ -318,9 +318,24 @@ fn many_steps_ask_at_once_and_each_finds_what_it_needs() {
     let one = TestSpace::cold();
     let steps = way.knowing(dozen(&one), "read-write").build().count("ran");
     // What one step brings is read by others while it is being written.
-    for _ in 0..8 {
+    for _ in 0..4 {
         let other = TestSpace::cold();
         let built = way.knowing(dozen(&other), "read").build();
         assert_eq!(built.count("hit_remote"), steps, "{}", built.json);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_said_beside_a_remote_too() {
+    let space = TestSpace::cold();
+    fs::create_dir(space.path("remote")).expect("a folder");
+    let way = Way::to(format!("file://{}", space.path("remote").display()));
+    for jobs in ["1", "2", "4"] {
+        let one = TestSpace::cold();
+        let project = way.knowing(one.example("sequence", "a"), "read-write");
+        project.write("config/config.exs", "import Config\nconfig :sequence, (\n");
+        let said = project.ask(&["build", "--jobs", jobs]);
+        assert_eq!(said.status, Some(1), "{}{}", said.out, said.err);
+        assert!(said.err.contains("config.exs"), "{}", said.err);
     }
 }

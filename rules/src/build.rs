@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use relgraph_engine::{Engine, EngineError, Observer, RunReport, StepError, StepErrorKind};
+use relgraph_engine::{Engine, EngineError, Observer, Outcome, RunReport, StepError, StepErrorKind};
 
 use crate::diagnostic::Diagnostic;
 use crate::erlang;
@@ -82,9 +82,12 @@ pub fn lower(
         let graph = lowering.describing(common, &around, guessed).map_err(BuildError::Wrong)?;
         let mut report = engine.run(&graph, None, observer)?;
         let Some(result) = report.result(DESCRIBE) else {
-            // What is wrong with mix.exs is wrong for both, and is said once.
-            report.steps.remove(CONFIG);
-            engine.forget(CONFIG);
+            // What is wrong with mix.exs is wrong for both, and is said once. Where the other failed first, this one may not have
+            // been started.
+            if report.steps.get(DESCRIBE).is_some_and(|step| step.outcome == Outcome::Failed) {
+                report.steps.remove(CONFIG);
+                engine.forget(CONFIG);
+            }
             return Err(BuildError::Failed(Box::new(report)));
         };
         let description = Describe::read(&engine.store, result).map_err(unreadable)?;
