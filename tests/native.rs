@@ -266,11 +266,19 @@ end
     ("native/add/src/lib.rs", "pub fn add(a: i32, b: i32) -> i32 {\n    a + b\n}\n"),
 ];
 
+/// Where cargo and rustup have what is theirs: the home of whoever runs the tests, or where that says.
+fn knowing_rust(mut project: Project) -> Project {
+    let variables = ["HOME", "CARGO_HOME", "RUSTUP_HOME"];
+    project
+        .env
+        .extend(variables.iter().filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?))));
+    project
+}
+
 #[test]
 fn a_program_by_cargo() {
-    let home = std::env::var("HOME").expect("a home");
     let space = TestSpace::new();
-    let project = project(&space, "rusty", "rusty", CARGO).with("HOME", &home);
+    let project = knowing_rust(project(&space, "rusty", "rusty", CARGO));
     project.build();
     assert_eq!(says(&project, "rusty", "Rusty.say()"), "42");
     project.build().assert_nothing_to_do();
@@ -284,10 +292,8 @@ fn a_program_by_cargo() {
 
 #[test]
 fn a_nif_that_a_macro_builds_with_cargo_and_a_vendored_crate() {
-    let home = std::env::var("HOME").expect("a home");
     let space = TestSpace::new();
-    let project =
-        unpacked(&space, "rusty", "rusty", include_str!("projects/rustler.txt")).with("HOME", &home);
+    let project = knowing_rust(unpacked(&space, "rusty", "rusty", include_str!("projects/rustler.txt")));
     project.build();
     let native = project.release("rusty").join("lib/rusty-0.1.0/priv/native");
     assert!(native.join("libmath.so").is_file());

@@ -126,6 +126,14 @@ fn our_own_server() {
     let server = Serve::start(&[]);
     is_shared_through(&Way::to(format!("http://{}", server.address)));
     is_shared_through(&Way::to(format!("grpc://{}", server.address)));
+    // Each time, what was sent would have taken some seconds to make.
+    let metrics = Command::new("curl").args(["-sSf", &format!("http://{}/metrics", server.address)]).output();
+    let metrics = String::from_utf8(metrics.expect("curl").stdout).expect("text");
+    let saved = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("relgraph_cache_saved_seconds_total")?.rsplit(' ').next());
+    let saved: f64 = saved.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{metrics}"));
+    assert!(saved > 2.0, "{metrics}");
 }
 
 #[test]

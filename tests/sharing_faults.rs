@@ -161,6 +161,19 @@ fn without_a_fault_everything_is_taken() {
 }
 
 #[test]
+fn nobody_is_asked_where_nobody_is_to_be() {
+    for flag in ["--offline", "--no-remote"] {
+        let scene = Scene::new();
+        let url = scene.url();
+        let said =
+            scene.project.clone().with("RELGRAPH_REMOTE", &url).ask(&["build", "--format", "json", flag]);
+        assert_eq!((said.status, said.err.as_str()), (Some(0), ""), "{}", said.out);
+        assert!(said.out.contains("\"hit_remote\":0"), "{}", said.out);
+        assert_eq!(scene.proxy.connections(), 0, "{flag}");
+    }
+}
+
+#[test]
 fn refused() {
     let mut scene = Scene::new();
     scene.proxy.set(Fault::Refuse);
@@ -322,7 +335,14 @@ fn entries_that_nobody_signed_or_a_stranger() {
     for (at, trusted) in [("one", &ours), ("both", &format!("{ours} {theirs}"))] {
         scene.project.store = scene.space.path("store").join(at);
         let outcome = scene.builds(&scene.url(), &[("RELGRAPH_TRUSTED_KEYS", trusted)]);
-        if at == "one" { outcome.warns_and_makes_all() } else { outcome.takes_all() }
+        if at == "both" {
+            outcome.takes_all();
+            continue;
+        }
+        outcome.warns_and_makes_all();
+        let counted = outcome.warnings[0].split_once(" entries are not used: ");
+        let entries: Option<u64> = counted.and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
+        assert!(entries.is_some_and(|entries| entries >= outcome.count("total")), "{:?}", outcome.warnings);
     }
 }
 

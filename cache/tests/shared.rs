@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use relgraph_cache::codec::Writer;
 use relgraph_cache::remote::{
-    Access, EntryName, Event, Over, PublicKey, Put, RemoteSpec, SecretKey, Shared, Tier, Tiers, Trust,
-    connect,
+    Access, Arrived, Body, Condition, Entry, EntryName, Event, Over, PublicKey, Put, Remote, RemoteError,
+    RemoteSpec, SecretKey, Shared, Tier, Tiers, Trust, connect,
 };
 use relgraph_cache::{Digest, Directory, Link, Node, RecordKind, Store};
 
@@ -290,6 +290,8 @@ fn what_strangers_signed_is_not_there_and_namespaces_do_not_mix() {
     assert!(reader.finds("shop@1"));
     assert!(!reader.finds("shop@2"));
     assert!(!reader.finds("shop@3"), "it is in another namespace");
+    assert_eq!(reader.heard(), [""; 0], "how many is known in the end");
+    reader.shared.tiers().finish();
     let heard = reader.heard();
     assert!(heard.len() == 1 && heard[0].contains("eve"), "{heard:?}");
     let pull = space.trusting("p", Access::Read, Some("pr/7"), reads);
@@ -376,7 +378,7 @@ impl Forged {
         let tier = format!("file://{}", space.path(&space.remote).display());
         let spec = RemoteSpec { url: tier, access: Access::ReadWrite, ..RemoteSpec::default() };
         let remote = connect(&spec, &BTreeMap::new()).unwrap();
-        remote.put(&name, &sealed, &[], &relgraph_cache::remote::Condition::Always).unwrap();
+        remote.put(&name, &sealed, &[], &Condition::Always).unwrap();
         drop(side);
     }
 }
@@ -468,4 +470,65 @@ fn who_finds_one_directory_finds_the_next_while_they_are_being_written() {
             }
         });
     }
+}
+
+/// A remote that counts what it is asked for.
+#[derive(Debug)]
+struct Counting(Arc<dyn Remote>, Mutex<Vec<EntryName>>);
+
+impl Remote for Counting {
+    fn url(&self) -> &str {
+        self.0.url()
+    }
+
+    fn get(&self, name: &EntryName) -> Result<Option<Entry>, RemoteError> {
+        self.1.lock().unwrap().push(*name);
+        self.0.get(name)
+    }
+
+    fn put(
+        &self,
+        name: &EntryName,
+        bytes: &[u8],
+        blobs: &[Digest],
+        on: &Condition,
+    ) -> Result<bool, RemoteError> {
+        self.0.put(name, bytes, blobs, on)
+    }
+
+    fn missing(&self, blobs: &[Digest]) -> Result<Vec<Digest>, RemoteError> {
+        self.0.missing(blobs)
+    }
+
+    fn fetch(&self, blobs: &[Digest], scratch: &Path, arrived: Arrived<'_>) -> Result<(), RemoteError> {
+        self.0.fetch(blobs, scratch, arrived)
+    }
+
+    fn store(&self, blobs: Vec<(Digest, Body)>) -> Result<(), RemoteError> {
+        self.0.store(blobs)
+    }
+
+    fn describe(&self) -> Result<Vec<String>, RemoteError> {
+        self.0.describe()
+    }
+}
+
+#[test]
+fn what_is_known_to_be_missing_is_not_asked_for_again() {
+    let space = Space::new();
+    let spec =
+        RemoteSpec { url: format!("file://{}", space.path("remote").display()), ..RemoteSpec::default() };
+    let remote = Arc::new(Counting(connect(&spec, &BTreeMap::new()).unwrap(), Mutex::default()));
+    let store = Store::open(&space.path("a")).unwrap();
+    let tier = Tier { remote: remote.clone(), access: Access::Read, namespace: None };
+    let tiers = Arc::new(Tiers::new(vec![tier], Trust::default(), Arc::new(|_| {})));
+    // A build that starts over has new promises and the same remotes.
+    for _ in 0..3 {
+        let shared = Shared::new(Arc::clone(&tiers), &store);
+        for key in ["shop@1", "shop@2", "shop@1"] {
+            assert!(shared.get(RecordKind::Release, key).is_none());
+        }
+    }
+    assert_eq!(remote.1.lock().unwrap().len(), 2);
+    assert_eq!(tiers.counters().misses.load(std::sync::atomic::Ordering::Relaxed), 2);
 }

@@ -225,7 +225,11 @@ fn dispatch() -> ExitCode {
         Command::Completions { shell } => Ok(schema::completions(*shell, &mut Cli::command())),
         Command::SandboxExec { .. } => Ok(exit::DONE),
     };
-    done.unwrap_or_else(|stop| stop.end(&context))
+    let status = done.unwrap_or_else(|stop| stop.end(&context));
+    if let Some(team) = context.team.get() {
+        team.finish();
+    }
+    status
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use relgraph_cache::remote::{
-    Access, Event, Guarded, Notice, Notices, Over, Put, Remote, RemoteSpec, Shared, Tier, Tiers, connect,
+    Access, Distrust, Event, Guarded, Notice, Notices, Over, Put, Remote, RemoteSpec, Shared, Tier, Tiers,
+    connect,
 };
 use relgraph_cache::{Digest, RecordKind, Store};
 use relgraph_engine::Cancel;
@@ -44,6 +45,11 @@ pub fn open(
 }
 
 impl Team {
+    /// Says what is known of the remotes when a command is over.
+    pub fn finish(&self) {
+        self.tiers.finish();
+    }
+
     /// Whether bytes that a remote had promised could not be had.
     pub fn has_lost(&self) -> bool {
         self.tiers.has_lost()
@@ -103,10 +109,18 @@ fn team(
 /// What the user should hear of an event; the guard of a remote has told of calls that failed.
 fn warning(event: &Event) -> Option<Diagnostic> {
     Some(match event {
-        Event::Distrusted { url, why } => Diagnostic::warning(format!("{url}: results are not used: {why}"))
-            .hint("if their maker is to be trusted, add the key to `trusted_keys`"),
-        Event::Garbled { url, why } => Diagnostic::warning(format!("{url}: an entry is not used: {why}"))
-            .hint("another program may write to the same place, or somebody damages what it holds"),
+        Event::Refused { url, why, entries } => {
+            let hint = match why {
+                Distrust::Garbled => {
+                    "another program may write to the same place, or somebody damages what it holds"
+                }
+                Distrust::Unsigned | Distrust::Foreign { .. } => {
+                    "if their maker is to be trusted, add the key to `trusted_keys`"
+                }
+            };
+            let what = if *entries == 1 { "1 entry is".to_owned() } else { format!("{entries} entries are") };
+            Diagnostic::warning(format!("{url}: {what} not used: {why}")).hint(hint)
+        }
         Event::Lost { url, why } => {
             Diagnostic::warning(format!("{url}: {why}")).hint("what needs them is made again here")
         }

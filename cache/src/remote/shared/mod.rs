@@ -7,7 +7,7 @@ mod bring;
 mod located;
 mod uploads;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,19 +45,15 @@ impl Tier {
 /// Something about a remote that the user should know. Told once for each remote and kind.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// An entry that nobody signed whom we trust: it counts as a miss.
-    Distrusted {
+    /// Entries that count as misses: nobody signed them whom we trust, or they are damaged or not ours. Told by
+    /// [`Tiers::finish`], when it is known how many they were.
+    Refused {
         /// Where.
         url: String,
-        /// Why.
+        /// Why the first of them is not believed.
         why: Distrust,
-    },
-    /// An entry that is not one of ours, or damaged: a miss as well.
-    Garbled {
-        /// Where.
-        url: String,
-        /// What is wrong with it.
-        why: String,
+        /// How many.
+        entries: u64,
     },
     /// Bytes that an entry promised are gone, or are other bytes; whoever makes them runs again.
     Lost {
@@ -96,6 +92,8 @@ struct Memory {
     /// Since bytes were missing once, each entry's blobs are asked for before it is believed.
     careful: bool,
     told: HashSet<(usize, &'static str)>,
+    /// Entries that were not believed: why the first of each remote was not, and how many.
+    doubts: BTreeMap<usize, (Distrust, u64)>,
 }
 
 /// What went over the wire, in bytes and pieces.
@@ -140,6 +138,14 @@ impl Tiers {
     /// Whether bytes that a remote had promised could not be had.
     pub fn has_lost(&self) -> bool {
         self.memory().careful
+    }
+
+    /// Tells what is known when a command is over: how many entries were not believed.
+    pub fn finish(&self) {
+        for (tier, (why, entries)) in std::mem::take(&mut self.memory().doubts) {
+            let url = self.tiers[tier].remote.url().to_owned();
+            (self.events)(&Event::Refused { url, why, entries });
+        }
     }
 
     /// What went over the wire so far.
@@ -287,21 +293,20 @@ impl Shared {
                 return None;
             }
         };
-        let refused = |kind: &'static str, event: Event| {
+        let refused = |why: Distrust| {
             tiers.counters.distrusted.fetch_add(1, Ordering::Relaxed);
-            tiers.memory().absent.insert((at, name));
-            tiers.tell(at, kind, &event);
+            let mut memory = tiers.memory();
+            memory.absent.insert((at, name));
+            memory.doubts.entry(at).or_insert((why, 0)).1 += 1;
             None
         };
-        match tiers.trust.open(&name, &entry.bytes) {
-            Ok(opened) => match Parcel::decode(&opened.payload, kind, key) {
-                Ok(parcel) => Some((parcel, entry.version)),
-                Err(error) => refused("garbled", Event::Garbled { url: url(), why: error.to_string() }),
-            },
-            Err(Distrust::Garbled) => {
-                refused("garbled", Event::Garbled { url: url(), why: Distrust::Garbled.to_string() })
-            }
-            Err(why) => refused("distrusted", Event::Distrusted { url: url(), why }),
+        let opened = match tiers.trust.open(&name, &entry.bytes) {
+            Ok(opened) => opened,
+            Err(why) => return refused(why),
+        };
+        match Parcel::decode(&opened.payload, kind, key) {
+            Ok(parcel) => Some((parcel, entry.version)),
+            Err(_) => refused(Distrust::Garbled),
         }
     }
 
